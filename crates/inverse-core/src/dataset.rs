@@ -1,0 +1,260 @@
+//! Datasets of (x, y) pairs.
+
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use rand::Rng;
+use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
+
+use crate::{DataError, Domain, InvalidArgument, Task, check_matrix};
+
+/// How often the prior is asked for replacements of designs that could not be evaluated.
+const LARGEST_REDRAW: usize = 100;
+
+/// Pairs of designs and measurements, one pair a row, every value finite.
+///
+/// ```
+/// use inverse_core::{Dataset, RandomStreams};
+/// use ndarray::array;
+///
+/// let data = Dataset::new(array![[0.0], [1.0], [2.0], [3.0], [4.0]], array![[0.0], [1.0], [4.0], [9.0], [16.0]])?;
+/// let (training, validation) = data.split(0.2, &mut RandomStreams::new(0).stream("split", 0))?;
+/// assert_eq!((training.len(), validation.len()), (4, 1));
+/// # Ok::<(), inverse_core::DataError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    x: Array2<f64>,
+    y: Array2<f64>,
+    domain: Domain,
+    redrawn: usize,
+}
+
+impl Dataset {
+    /// Joins designs (n, `dim_x`) with their measurements (n, `dim_y`).
+    ///
+    /// The domain is the mean and full range of `x`; see [`Dataset::with_domain`].
+    ///
+    /// # Errors
+    /// [`DataError::InvalidArgument`] where the row counts differ or are 0, an array has no column, or a
+    /// value is not finite.
+    pub fn new(x: Array2<f64>, y: Array2<f64>) -> Result<Self, DataError> {
+        for (name, array) in [("x", &x), ("y", &y)] {
+            if array.is_empty() {
+                let found = format!("shape {:?}", array.dim());
+                return Err(InvalidArgument::new(name, "at least one row and one column", found).into());
+            }
+            check_matrix(name, array.view(), array.ncols())?;
+        }
+        if x.nrows() != y.nrows() {
+            let expected = format!("{} rows, as in `x`", x.nrows());
+            return Err(InvalidArgument::new("y", expected, format!("{} rows", y.nrows())).into());
+        }
+        let domain = Domain::from_samples(x.view())?;
+        Ok(Self { x, y, domain, redrawn: 0 })
+    }
+
+    /// Draws `n` designs from the task's prior and simulates them; the domain is the prior's.
+    ///
+    /// Designs that the simulator cannot evaluate (rows of NaN) are drawn again; [`Dataset::redrawn`]
+    /// tells how many there were.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidArgument`] where `n` is 0, or where the prior hardly ever gives a design that
+    /// can be evaluated; [`DataError::Simulation`] where the simulator fails.
+    pub fn from_task(task: &dyn Task, n: usize, rng: &mut dyn Rng) -> Result<Self, DataError> {
+        if n == 0 {
+            return Err(InvalidArgument::new("n", "at least 1", 0).into());
+        }
+        let mut x = Array2::zeros((0, task.dim_x()));
+        let mut y = Array2::zeros((0, task.dim_y()));
+        let mut redrawn = 0;
+        for _ in 0..LARGEST_REDRAW {
+            let missing = n - x.nrows();
+            if missing == 0 {
+                break;
+            }
+            let designs = task.prior().sample(missing, rng);
+            let measurements = task.simulate(designs.view())?;
+            check_matrix("prior", designs.view(), task.dim_x())?;
+            if measurements.dim() != (missing, task.dim_y()) {
+                let expected = format!("measurements of shape {:?}", (missing, task.dim_y()));
+                let found = format!("{:?}", measurements.dim());
+                return Err(InvalidArgument::new("task", expected, found).into());
+            }
+            let valid: Vec<usize> = (0..missing)
+                .filter(|row| measurements.row(*row).iter().all(|value| value.is_finite()))
+                .collect();
+            redrawn += missing - valid.len();
+            append(&mut x, designs.select(Axis(0), &valid).view())?;
+            append(&mut y, measurements.select(Axis(0), &valid).view())?;
+        }
+        if x.nrows() < n {
+            let found = format!("{} of {n} after {LARGEST_REDRAW} draws", x.nrows());
+            return Err(
+                InvalidArgument::new("task", "a prior of designs that can be evaluated", found).into()
+            );
+        }
+        let mut data = Self::new(x, y)?.with_domain(task.prior().domain().clone())?;
+        data.redrawn = redrawn;
+        Ok(data)
+    }
+
+    /// Replaces the domain (μ_x, R_x of eq. 5), for instance by the prior's 95% interval.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidArgument`] where the width is not that of `x`.
+    pub fn with_domain(mut self, domain: Domain) -> Result<Self, DataError> {
+        if domain.dim() != self.x.ncols() {
+            let expected = format!("{} variables", self.x.ncols());
+            return Err(
+                InvalidArgument::new("domain", expected, format!("{} variables", domain.dim())).into()
+            );
+        }
+        self.domain = domain;
+        Ok(self)
+    }
+
+    /// Designs, (n, `dim_x`).
+    pub fn x(&self) -> ArrayView2<'_, f64> {
+        self.x.view()
+    }
+
+    /// Measurements, (n, `dim_y`).
+    pub fn y(&self) -> ArrayView2<'_, f64> {
+        self.y.view()
+    }
+
+    /// μ_x and R_x of eq. 5.
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    /// Number of pairs; at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "a dataset is never empty")]
+    pub fn len(&self) -> usize {
+        self.x.nrows()
+    }
+
+    /// How many draws of the prior could not be evaluated and were drawn again.
+    pub fn redrawn(&self) -> usize {
+        self.redrawn
+    }
+
+    /// The pairs at `rows`, in that order, under the same domain.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidArgument`] where `rows` is empty or a row does not exist.
+    pub fn select(&self, rows: &[usize]) -> Result<Self, DataError> {
+        if let Some(row) = rows.iter().find(|row| **row >= self.len()) {
+            return Err(InvalidArgument::new("rows", format!("rows below {}", self.len()), row).into());
+        }
+        let (x, y) = (self.x.select(Axis(0), rows), self.y.select(Axis(0), rows));
+        Self::new(x, y)?.with_domain(self.domain.clone())
+    }
+
+    /// Splits at random into (training, held out).
+    ///
+    /// * `held_out`: the share of pairs held out, between 0 and 1; both parts keep at least one pair
+    ///
+    /// # Errors
+    /// [`DataError::InvalidArgument`] where the share is not between 0 and 1, or there is only one pair.
+    pub fn split(&self, held_out: f64, rng: &mut dyn Rng) -> Result<(Self, Self), DataError> {
+        if !(held_out > 0.0 && held_out < 1.0) {
+            return Err(InvalidArgument::new("held_out", "a share between 0 and 1", held_out).into());
+        }
+        if self.len() < 2 {
+            return Err(InvalidArgument::new("self", "at least two pairs to split", self.len()).into());
+        }
+        let mut rows: Vec<usize> = (0..self.len()).collect();
+        rows.shuffle(rng);
+        let count = ((self.len() as f64 * held_out).round() as usize).clamp(1, self.len() - 1);
+        let (held, kept) = rows.split_at(count);
+        Ok((self.select(kept)?, self.select(held)?))
+    }
+
+    /// SHA-256 of shapes, values and domain, in hexadecimal: equal for equal datasets on any machine.
+    pub fn content_hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for array in [&self.x, &self.y] {
+            hash.update((array.nrows() as u64).to_le_bytes());
+            hash.update((array.ncols() as u64).to_le_bytes());
+            for value in array {
+                hash.update(value.to_le_bytes());
+            }
+        }
+        for value in self.domain.center().iter().chain(self.domain.range()) {
+            hash.update(value.to_le_bytes());
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn append(rows: &mut Array2<f64>, more: ArrayView2<'_, f64>) -> Result<(), InvalidArgument> {
+    *rows = concatenate(Axis(0), &[rows.view(), more])
+        .map_err(|error| InvalidArgument::new("task", "rows of one width", error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::{BoxPrior, FnSimulator, Prior, RandomStreams, SimulatedTask};
+
+    fn counted(n: usize) -> Dataset {
+        let x = Array2::from_shape_fn((n, 1), |(row, _)| row as f64);
+        Dataset::new(x.clone(), x * 2.0).unwrap()
+    }
+
+    #[test]
+    fn split_keeps_every_pair_once() {
+        let data = counted(103);
+        let (training, held_out) = data.split(0.2, &mut RandomStreams::new(5).stream("split", 0)).unwrap();
+        assert_eq!((training.len(), held_out.len()), (82, 21));
+        let mut all: Vec<_> = training.x().iter().chain(held_out.x()).map(|value| *value as usize).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..103).collect::<Vec<_>>());
+        assert_eq!(training.y(), &training.x() * 2.0);
+    }
+
+    #[test]
+    fn hash_sees_every_value() {
+        let data = counted(4);
+        assert_eq!(data.content_hash(), counted(4).content_hash());
+        assert_ne!(data.content_hash(), counted(5).content_hash());
+        let mut y = data.y().to_owned();
+        y[[3, 0]] += 1e-13;
+        assert_ne!(Dataset::new(data.x().to_owned(), y).unwrap().content_hash(), data.content_hash());
+    }
+
+    #[test]
+    fn unanswered_designs_are_drawn_again() {
+        let root = FnSimulator::new(1, 1, |x, y| y[0] = x[0].sqrt()).unwrap();
+        let prior = BoxPrior::new(&[-1.0], &[1.0]).unwrap();
+        let task = SimulatedTask::new("root", root, prior.clone()).unwrap();
+        let data = Dataset::from_task(&task, 200, &mut RandomStreams::new(5).stream("data", 0)).unwrap();
+        assert_eq!(data.len(), 200);
+        assert!(data.redrawn() > 0);
+        assert_eq!(data.domain(), prior.domain());
+        let never = FnSimulator::new(1, 1, |_, _| ()).unwrap();
+        let task = SimulatedTask::new("never", never, prior).unwrap();
+        let error = Dataset::from_task(&task, 5, &mut RandomStreams::new(5).stream("data", 0)).unwrap_err();
+        assert!(error.to_string().contains("0 of 5"), "{error}");
+    }
+
+    #[test]
+    fn bad_input_is_refused() {
+        assert!(Dataset::new(array![[1.0]], array![[1.0], [2.0]]).is_err());
+        assert!(Dataset::new(Array2::zeros((0, 2)), Array2::zeros((0, 1))).is_err());
+        assert!(Dataset::new(array![[1.0]], array![[f64::NAN]]).is_err());
+        let data = counted(3);
+        let mut rng = RandomStreams::new(0).stream("split", 0);
+        for share in [0.0, 1.0, -1.0, f64::NAN] {
+            assert!(data.split(share, &mut rng).is_err());
+        }
+        assert!(data.select(&[3]).is_err());
+        assert!(data.select(&[]).is_err());
+        assert!(data.with_domain(Domain::from_bounds(&[0.0; 2], &[1.0; 2]).unwrap()).is_err());
+    }
+}

@@ -1,0 +1,220 @@
+//! Methods and the inverse models they fit.
+
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, s};
+use rand::Rng;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Dataset, FitContext, FitError, InvalidArgument, ProposalWalk, ProposeError, Search, check_matrix,
+};
+
+/// A method's settings; fitting them to data gives a model.
+pub trait Method: Serialize + DeserializeOwned {
+    /// What fitting gives.
+    type Model: InverseModel;
+
+    /// Fits the method to pairs of designs and measurements.
+    ///
+    /// # Errors
+    /// [`FitError`] where a setting or the data cannot be used, training diverges, the observer stops it,
+    /// or the device fails. Settings are checked before any training.
+    fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError>;
+}
+
+/// A fitted inverse model: a way of searching x-space for designs that give a wanted y (section 1.1).
+pub trait InverseModel: Send + Sync {
+    /// The method's name, as tables print it.
+    fn name(&self) -> &str;
+
+    /// Number of design variables.
+    fn dim_x(&self) -> usize;
+
+    /// Number of measured variables.
+    fn dim_y(&self) -> usize;
+
+    /// Number of trainable parameters, as Table 8 counts them; 0 for a model without any.
+    fn parameter_count(&self) -> usize {
+        0
+    }
+
+    /// Proposes `n` designs for each target, best guess first where the model can tell.
+    ///
+    /// * `y`: targets, (targets, `dim_y`)
+    ///
+    /// A target's proposals do not depend on which other targets come after it.
+    ///
+    /// # Errors
+    /// [`ProposeError::InvalidArgument`] where `y` has another width, is not finite, or has no row, or `n`
+    /// is 0 or more than the model can give.
+    fn propose(&self, y: ArrayView2<'_, f64>, n: usize, rng: &mut dyn Rng)
+    -> Result<Proposals, ProposeError>;
+
+    /// Starts a search of `budget` simulator calls a target that may learn from each answer.
+    ///
+    /// The default makes `budget` proposals and walks down them, deaf to the answers.
+    ///
+    /// * `y`: targets, (targets, `dim_y`)
+    ///
+    /// # Errors
+    /// As [`InverseModel::propose`].
+    fn search<'a>(
+        &'a self,
+        y: ArrayView2<'_, f64>,
+        budget: usize,
+        rng: &mut dyn Rng,
+    ) -> Result<Box<dyn Search + 'a>, ProposeError> {
+        Ok(Box::new(ProposalWalk::new(self.propose(y, budget, rng)?, self.dim_y())))
+    }
+}
+
+impl<M: InverseModel + ?Sized> InverseModel for Box<M> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn dim_x(&self) -> usize {
+        (**self).dim_x()
+    }
+
+    fn dim_y(&self) -> usize {
+        (**self).dim_y()
+    }
+
+    fn parameter_count(&self) -> usize {
+        (**self).parameter_count()
+    }
+
+    fn propose(
+        &self,
+        y: ArrayView2<'_, f64>,
+        n: usize,
+        rng: &mut dyn Rng,
+    ) -> Result<Proposals, ProposeError> {
+        (**self).propose(y, n, rng)
+    }
+
+    fn search<'a>(
+        &'a self,
+        y: ArrayView2<'_, f64>,
+        budget: usize,
+        rng: &mut dyn Rng,
+    ) -> Result<Box<dyn Search + 'a>, ProposeError> {
+        (**self).search(y, budget, rng)
+    }
+}
+
+/// Proposed designs, (targets, n, `dim_x`), best guess first.
+///
+/// A model that diverged may propose designs that are not finite; the metrics count them as invalid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposals {
+    designs: Array3<f64>,
+    predicted_errors: Option<Array2<f64>>,
+}
+
+impl Proposals {
+    /// Wraps designs, (targets, n, `dim_x`).
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] where an axis is empty.
+    pub fn new(designs: Array3<f64>) -> Result<Self, InvalidArgument> {
+        if designs.is_empty() {
+            let found = format!("shape {:?}", designs.dim());
+            return Err(InvalidArgument::new("designs", "at least one target, proposal and variable", found));
+        }
+        Ok(Self { designs, predicted_errors: None })
+    }
+
+    /// Adds the error that the model itself expects of each proposal, (targets, n), in units of y².
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] where the shape is not that of the designs.
+    pub fn with_predicted_errors(mut self, errors: Array2<f64>) -> Result<Self, InvalidArgument> {
+        let (targets, n, _) = self.designs.dim();
+        if errors.dim() != (targets, n) {
+            let expected = format!("shape {:?}", (targets, n));
+            return Err(InvalidArgument::new("errors", expected, format!("{:?}", errors.dim())));
+        }
+        self.predicted_errors = Some(errors);
+        Ok(self)
+    }
+
+    /// Designs, (targets, n, `dim_x`).
+    pub fn designs(&self) -> ArrayView3<'_, f64> {
+        self.designs.view()
+    }
+
+    /// The model's own estimate of each proposal's squared error, (targets, n), where it has one.
+    pub fn predicted_errors(&self) -> Option<ArrayView2<'_, f64>> {
+        self.predicted_errors.as_ref().map(|errors| errors.view())
+    }
+
+    /// Number of targets.
+    pub fn targets(&self) -> usize {
+        self.designs.dim().0
+    }
+
+    /// Number of proposals for each target.
+    pub fn count(&self) -> usize {
+        self.designs.dim().1
+    }
+
+    /// The proposals of rank `rank` (0 is the best guess) for all targets, (targets, `dim_x`).
+    pub fn rank(&self, rank: usize) -> Option<ArrayView2<'_, f64>> {
+        (rank < self.count()).then(|| self.designs.slice(s![.., rank, ..]))
+    }
+}
+
+/// Checks the arguments of [`InverseModel::propose`].
+///
+/// * `largest`: the most proposals the model can make for one target
+///
+/// # Errors
+/// [`InvalidArgument`] that names `y` or `n`.
+pub fn check_request(
+    y: ArrayView2<'_, f64>,
+    dim_y: usize,
+    n: usize,
+    largest: usize,
+) -> Result<(), InvalidArgument> {
+    check_matrix("y", y, dim_y)?;
+    if y.nrows() == 0 {
+        return Err(InvalidArgument::new("y", "at least one target", "none"));
+    }
+    if n == 0 || n > largest {
+        let expected = if largest == usize::MAX { "at least 1".into() } else { format!("1 to {largest}") };
+        return Err(InvalidArgument::new("n", expected, n));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn shapes_must_agree() {
+        let proposals = Proposals::new(array![[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]).unwrap();
+        assert_eq!((proposals.targets(), proposals.count()), (1, 3));
+        assert_eq!(proposals.rank(1).unwrap(), array![[3.0, 4.0]]);
+        assert!(proposals.rank(3).is_none());
+        assert!(proposals.clone().with_predicted_errors(array![[0.0, 1.0]]).is_err());
+        assert!(proposals.with_predicted_errors(array![[0.0, 1.0, 2.0]]).is_ok());
+        assert!(Proposals::new(Array3::zeros((1, 0, 2))).is_err());
+    }
+
+    #[test]
+    fn requests_are_checked() {
+        let y = array![[0.0]];
+        assert!(check_request(y.view(), 1, 1, 1).is_ok());
+        assert_eq!(
+            check_request(y.view(), 1, 300, 256).unwrap_err().to_string(),
+            "invalid `n`: expected 1 to 256, found 300"
+        );
+        assert!(check_request(y.view(), 1, 0, usize::MAX).is_err());
+        assert!(check_request(y.view(), 2, 1, 1).is_err());
+        assert!(check_request(Array2::zeros((0, 1)).view(), 1, 1, 1).is_err());
+    }
+}
