@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Deep inverse models on candle: one module a method.
+
+pub mod nn;

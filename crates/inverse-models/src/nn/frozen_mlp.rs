@@ -1,0 +1,173 @@
+//! Networks whose weights are fixed: prediction and input gradients.
+
+use std::sync::Arc;
+
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, Device, Layout as TensorLayout, Result, Shape, Tensor, Var, bail,
+};
+
+use super::Activation;
+use super::kernels::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
+use super::training_op::{floats, with_floats};
+
+/// A fully connected network for use: no normalisation left, no gradient of its weights.
+#[derive(Debug, Clone)]
+pub struct FrozenMlp {
+    layers: Arc<Vec<FrozenLayer>>,
+    activation: Activation,
+    /// (weight, bias) of each layer where the device is not the host.
+    resident: Vec<(Tensor, Tensor)>,
+}
+
+impl FrozenMlp {
+    pub(super) fn new(layers: Vec<FrozenLayer>, activation: Activation, device: &Device) -> Result<Self> {
+        let mut resident = Vec::new();
+        if !device.is_cpu() {
+            for layer in &layers {
+                let weight = Tensor::from_slice(&layer.weight, (layer.outputs(), layer.inputs()), device)?;
+                resident.push((weight, Tensor::from_slice(&layer.bias, layer.outputs(), device)?));
+            }
+        }
+        Ok(Self { layers: Arc::new(layers), activation, resident })
+    }
+
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.layers.first().map_or(0, FrozenLayer::inputs)
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, FrozenLayer::outputs)
+    }
+
+    /// The linear layers as (weight, (outputs, inputs) row-major; bias).
+    pub(crate) fn layers(&self) -> impl ExactSizeIterator<Item = (&[f32], &[f32])> {
+        self.layers.iter().map(|layer| (&layer.weight[..], &layer.bias[..]))
+    }
+
+    /// Rebuilds a network from the parts of [`FrozenMlp::layers`].
+    pub(crate) fn from_layers(
+        layers: Vec<(Vec<f32>, Vec<f32>)>,
+        activation: Activation,
+        device: &Device,
+    ) -> Result<Self> {
+        let layers = layers.into_iter().map(|(weight, bias)| FrozenLayer { weight, bias }).collect();
+        Self::new(layers, activation, device)
+    }
+
+    fn check(&self, x: &Tensor) -> Result<()> {
+        let (rows, columns) = x.dims2()?;
+        if columns != self.inputs() || rows == 0 {
+            bail!("the network takes (rows, {}), found {:?}", self.inputs(), x.shape())
+        }
+        Ok(())
+    }
+
+    /// The output, (rows, outputs), for x, (rows, inputs); differentiable in x by candle.
+    ///
+    /// # Errors
+    /// Where the shapes disagree or the tensor library fails.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.check(x)?;
+        if x.device().is_cpu() {
+            let op = FrozenOp { layers: self.layers.clone(), activation: self.activation };
+            return x.contiguous()?.apply_op1(op);
+        }
+        self.forward_composed(x)
+    }
+
+    /// The same pass as plain candle operations.
+    pub(crate) fn forward_composed(&self, x: &Tensor) -> Result<Tensor> {
+        let mut value = x.clone();
+        for (index, (weight, bias)) in self.resident.iter().enumerate() {
+            value = value.matmul(&weight.t()?)?.broadcast_add(bias)?;
+            if index + 1 < self.resident.len() {
+                value = self.activation.apply(&value)?;
+            }
+        }
+        Ok(value)
+    }
+
+    /// The weighted squared error of each row, (rows), and its gradient with respect to x, (rows, inputs):
+    /// Σ_j w_j (f̂_j(x) − y_j)², eq. 4's loss before it is averaged.
+    ///
+    /// * `x`: (rows, inputs), `y`: (rows, outputs), `weights`: w, (outputs)
+    ///
+    /// # Errors
+    /// Where the shapes disagree or the tensor library fails.
+    pub fn error_and_gradient(&self, x: &Tensor, y: &Tensor, weights: &[f32]) -> Result<(Tensor, Tensor)> {
+        self.check(x)?;
+        if y.dims2()? != (x.dim(0)?, self.outputs()) || weights.len() != self.outputs() {
+            bail!("the targets have another shape: {:?}, {} weights", y.shape(), weights.len())
+        }
+        if x.device().is_cpu() {
+            let op = ErrorGradientOp { layers: &self.layers, activation: self.activation, weights };
+            let packed = x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &op)?;
+            let error = packed.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
+            return Ok((error, packed.narrow(1, 1, self.inputs())?.contiguous()?));
+        }
+        let x = Var::from_tensor(x)?;
+        let weights = Tensor::new(weights, x.device())?;
+        let difference = (self.forward_composed(x.as_tensor())? - y)?;
+        let error = difference.sqr()?.broadcast_mul(&weights)?.sum(1)?;
+        let gradients = error.sum_all()?.backward()?;
+        let Some(gradient) = gradients.get(&x) else { bail!("candle returned no input gradient") };
+        Ok((error.detach(), gradient.clone()))
+    }
+}
+
+/// x → f̂(x) with fixed weights.
+struct FrozenOp {
+    layers: Arc<Vec<FrozenLayer>>,
+    activation: Activation,
+}
+
+impl CustomOp1 for FrozenOp {
+    fn name(&self) -> &'static str {
+        "mlp-frozen"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &TensorLayout) -> Result<(CpuStorage, Shape)> {
+        let (rows, _) = layout.shape().dims2()?;
+        let y = predict(&self.layers, self.activation, floats(x, layout)?);
+        let outputs = y.len() / rows;
+        Ok((CpuStorage::F32(y), Shape::from((rows, outputs))))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = gradient.contiguous()?;
+        let values = with_floats(x, |x| {
+            with_floats(&gradient, |gradient| {
+                Ok(vector_jacobian_product(&self.layers, self.activation, x, gradient))
+            })
+        })?;
+        Ok(Some(Tensor::from_vec(values, x.shape(), x.device())?))
+    }
+}
+
+/// (x, y) → error and input gradient of each row, side by side.
+struct ErrorGradientOp<'a> {
+    layers: &'a [FrozenLayer],
+    activation: Activation,
+    weights: &'a [f32],
+}
+
+impl CustomOp2 for ErrorGradientOp<'_> {
+    fn name(&self) -> &'static str {
+        "mlp-error-gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &TensorLayout,
+        y: &CpuStorage,
+        y_layout: &TensorLayout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (rows, inputs) = x_layout.shape().dims2()?;
+        let (x, y) = (floats(x, x_layout)?, floats(y, y_layout)?);
+        let packed = error_and_gradient(self.layers, self.activation, x, y, self.weights);
+        Ok((CpuStorage::F32(packed), Shape::from((rows, 1 + inputs))))
+    }
+}

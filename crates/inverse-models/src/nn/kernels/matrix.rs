@@ -1,0 +1,129 @@
+//! Matrix products on slices: the one place with `unsafe` code.
+#![allow(unsafe_code)]
+
+use gemm::Parallelism;
+
+/// A borrowed matrix of any strides.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// A row-major matrix with `columns` columns that fills `data`.
+    pub(super) fn new(data: &'a [f32], columns: usize) -> Self {
+        let rows = if columns == 0 { 0 } else { data.len() / columns };
+        assert_eq!(rows * columns, data.len(), "a matrix fills its slice");
+        Self { data, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    /// The same numbers read as the transpose.
+    pub(super) fn transposed(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// The columns from `start` on, `count` of them.
+    pub(super) fn columns(self, start: usize, count: usize) -> Self {
+        assert!(start + count <= self.columns, "columns exist");
+        let offset = (start * self.column_stride).min(self.data.len());
+        Self { data: &self.data[offset..], columns: count, ..self }
+    }
+
+    fn spans(&self) -> bool {
+        let last = (self.rows.max(1) - 1) * self.row_stride + (self.columns.max(1) - 1) * self.column_stride;
+        self.rows == 0 || self.columns == 0 || last < self.data.len()
+    }
+}
+
+/// out = a · b, or out += a · b with `accumulate`, on one thread; `out` is row-major and full.
+pub(super) fn multiply(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate: bool) {
+    assert_eq!(a.columns, b.rows, "inner dimensions agree");
+    assert_eq!(out.len(), a.rows * b.columns, "the product fills its slice");
+    assert!(a.spans() && b.spans(), "the factors lie inside their slices");
+    if out.is_empty() {
+        return;
+    }
+    let out_columns = b.columns;
+    // SAFETY: the assertions above show that every element that the strides reach lies inside its slice,
+    // and `out` is borrowed mutably, so it overlaps neither factor.
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            out_columns,
+            a.columns,
+            out.as_mut_ptr(),
+            1,
+            out_columns as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_abs_diff_eq;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plain(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+        let at = |m: &Matrix<'_>, row: usize, column: usize| {
+            f64::from(m.data[row * m.row_stride + column * m.column_stride])
+        };
+        let entry = |row, column| (0..a.columns).map(|k| at(&a, row, k) * at(&b, k, column)).sum::<f64>();
+        (0..a.rows).flat_map(|row| (0..b.columns).map(move |column| entry(row, column) as f32)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn products_match_the_plain_sum(m in 1..40_usize, k in 0..40_usize, n in 1..40_usize, seed in 0..1000_u32) {
+            let fill = |len: usize, salt: u32| -> Vec<f32> {
+                (0..len as u32).map(|i| (((i * 37 + salt * 101 + seed) % 97) as f32 - 48.0) / 48.0).collect()
+            };
+            let (left, right) = (fill(m * k, 1), fill(k * n, 2));
+            let a = Matrix { rows: m, columns: k, ..Matrix::new(&left, k) };
+            let b = Matrix { rows: k, ..Matrix::new(&right, n) };
+            let mut out = vec![1.0; m * n];
+            multiply(&mut out, a, b, true);
+            // Rounding grows by one unit a term: k · 2⁻²⁴, terms below 1.
+            let tolerance = (k as f32 + 2.0) * k.max(1) as f32 * 6e-8;
+            for (ours, expected) in out.iter().zip(plain(a, b)) {
+                assert_abs_diff_eq!(*ours, expected + 1.0, epsilon = tolerance);
+            }
+            let transposed = a.transposed();
+            let mut square = vec![0.0; k * k];
+            multiply(&mut square, transposed, a, false);
+            for (ours, expected) in square.iter().zip(plain(transposed, a)) {
+                assert_abs_diff_eq!(*ours, expected, epsilon = (m as f32 + 2.0) * m as f32 * 6e-8);
+            }
+            let part = b.columns(n / 2, n - n / 2);
+            let mut narrow = vec![0.0; m * (n - n / 2)];
+            multiply(&mut narrow, a, part, false);
+            for (ours, expected) in narrow.iter().zip(plain(a, part)) {
+                assert_abs_diff_eq!(*ours, expected, epsilon = tolerance);
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! CPU kernels: row-major `f32` buffers, fused passes, batches split over threads.
+//!
+//! Every kernel splits its rows into blocks of a fixed size and adds partial sums in block order, so a
+//! result has the same bits whatever the number of threads. candle's own matrix product is as fast;
+//! what these kernels save is allocation, separate elementwise passes and unwanted gradients.
+
+mod adam;
+mod frozen;
+mod matrix;
+mod normalization;
+mod training;
+
+pub(crate) use adam::adam_step;
+pub(crate) use frozen::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
+pub(crate) use training::{TrainingPass, TrainingWorkspace};
+
+/// Rows a block of the training kernels: a batch of 1,024 makes eight blocks.
+pub(crate) const TRAINING_BLOCK: usize = 128;

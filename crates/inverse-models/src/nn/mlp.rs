@@ -1,0 +1,223 @@
+//! Fully connected networks: Linear, batch normalisation, activation, repeated; the last layer plain.
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{Device, Result, Tensor, Var};
+use inverse_core::{InvalidArgument, Stream};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use super::frozen_mlp::FrozenMlp;
+use super::kernels::FrozenLayer;
+use super::layout::{LayerLayout, Layout, NORMALIZATION_EPSILON};
+use super::training_op::{MlpTrainingOp, Workspaces};
+use super::{Activation, TrainableNetwork};
+
+/// Weight of the newest batch in the running statistics.
+const MOMENTUM: f64 = 0.1;
+
+/// No layer is wider: a mistyped width fails with a message instead of exhausting the memory.
+const LARGEST_WIDTH: usize = 1 << 16;
+
+/// The shape of a fully connected network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MlpSettings {
+    /// Number of inputs.
+    pub inputs: usize,
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Number of outputs.
+    pub outputs: usize,
+    /// The activation after each hidden layer.
+    pub activation: Activation,
+    /// Whether each hidden layer is batch-normalised before its activation.
+    pub batch_norm: bool,
+}
+
+impl MlpSettings {
+    /// Whether a network can have this shape.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] where a width is 0 or above 65,536.
+    pub fn validate(&self) -> std::result::Result<(), InvalidArgument> {
+        let widths = [("inputs", self.inputs), ("outputs", self.outputs)];
+        let hidden = self.hidden.iter().map(|width| ("hidden", *width));
+        for (name, width) in widths.into_iter().chain(hidden) {
+            if !(1..=LARGEST_WIDTH).contains(&width) {
+                return Err(InvalidArgument::new(name, format!("widths from 1 to {LARGEST_WIDTH}"), width));
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of trainable parameters.
+    pub fn parameter_count(&self) -> usize {
+        Layout::new(self).parameter_count
+    }
+}
+
+/// A fully connected network in training.
+#[derive(Debug)]
+pub struct Mlp {
+    settings: MlpSettings,
+    layout: Arc<Layout>,
+    parameters: Var,
+    /// Running mean and variance of each normalised layer.
+    statistics: Var,
+    workspaces: Workspaces,
+}
+
+impl Mlp {
+    /// A network whose weights and biases are uniform in ±1/√inputs, PyTorch's default.
+    ///
+    /// # Errors
+    /// Where the shape is invalid or the tensor library fails.
+    pub fn new(settings: &MlpSettings, device: &Device, stream: &mut Stream) -> Result<Self> {
+        settings.validate().map_err(candle_core::Error::wrap)?;
+        let layout = Layout::new(settings);
+        let mut parameters = vec![0.0_f32; layout.parameter_count];
+        let mut statistics = vec![0.0_f32; layout.statistic_count];
+        for layer in &layout.layers {
+            let bound = 1.0 / (layer.inputs as f32).sqrt();
+            for range in [&layer.weight, &layer.bias] {
+                parameters[range.clone()].fill_with(|| stream.random_range(-bound..=bound));
+            }
+            if let Some(normalization) = &layer.normalization {
+                parameters[normalization.scale.clone()].fill(1.0);
+                statistics[normalization.running_variance.clone()].fill(1.0);
+            }
+        }
+        Self::from_vectors(settings, &parameters, &statistics, device)
+    }
+
+    fn from_vectors(
+        settings: &MlpSettings,
+        parameters: &[f32],
+        statistics: &[f32],
+        device: &Device,
+    ) -> Result<Self> {
+        Ok(Self {
+            settings: settings.clone(),
+            layout: Arc::new(Layout::new(settings)),
+            parameters: Var::new(parameters, device)?,
+            statistics: Var::new(statistics, device)?,
+            workspaces: Arc::new(Mutex::new(Vec::new())),
+        })
+    }
+
+    /// The network's shape.
+    pub fn settings(&self) -> &MlpSettings {
+        &self.settings
+    }
+
+    /// The output, (rows, outputs), for x, (rows, inputs), with batch statistics; differentiable by candle.
+    ///
+    /// Running statistics move towards those of the batch.
+    ///
+    /// # Errors
+    /// Where the shapes disagree or the tensor library fails.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (y, batch) = if x.device().is_cpu() { self.forward_fused(x)? } else { self.forward_composed(x)? };
+        if let Some(batch) = batch {
+            let moved = ((self.statistics.as_tensor() * (1.0 - MOMENTUM))? + (batch.detach() * MOMENTUM)?)?;
+            self.statistics.set(&moved)?;
+        }
+        Ok(y)
+    }
+
+    pub(crate) fn forward_fused(&self, x: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        let statistics = Arc::new(Mutex::new(Vec::new()));
+        let op = MlpTrainingOp::new(
+            self.layout.clone(),
+            self.settings.activation,
+            self.workspaces.clone(),
+            statistics.clone(),
+            x.track_op(),
+        );
+        let y = x.contiguous()?.apply_op2(self.parameters.as_tensor(), op)?;
+        let batch = statistics.lock().map(|mut batch| std::mem::take(&mut *batch)).unwrap_or_default();
+        let batch = if batch.is_empty() {
+            None
+        } else {
+            Some(Tensor::from_vec(batch, self.layout.statistic_count, x.device())?)
+        };
+        Ok((y, batch))
+    }
+
+    /// The same pass as plain candle operations: what devices without a fused kernel run, and what the fused
+    /// kernel is tested against.
+    pub(crate) fn forward_composed(&self, x: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        let mut statistics = Vec::new();
+        let mut value = x.clone();
+        for (index, layer) in self.layout.layers.iter().enumerate() {
+            value = self.linear(layer, &value)?;
+            if let Some(normalization) = &layer.normalization {
+                let rows = value.dim(0)? as f64;
+                let mean = value.mean_keepdim(0)?;
+                let centred = value.broadcast_sub(&mean)?;
+                let variance = centred.sqr()?.mean_keepdim(0)?;
+                statistics.push(mean.flatten_all()?);
+                statistics.push((variance.flatten_all()? * (rows / (rows - 1.0).max(1.0)))?);
+                let normalized = centred.broadcast_div(&(variance + NORMALIZATION_EPSILON)?.sqrt()?)?;
+                let scale = self.part(&normalization.scale)?;
+                value = normalized.broadcast_mul(&scale)?.broadcast_add(&self.part(&normalization.shift)?)?;
+            }
+            if index + 1 < self.layout.layers.len() {
+                value = self.settings.activation.apply(&value)?;
+            }
+        }
+        let batch = if statistics.is_empty() { None } else { Some(Tensor::cat(&statistics, 0)?) };
+        Ok((value, batch))
+    }
+
+    fn linear(&self, layer: &LayerLayout, x: &Tensor) -> Result<Tensor> {
+        let weight = self.part(&layer.weight)?.reshape((layer.outputs, layer.inputs))?;
+        x.matmul(&weight.t()?)?.broadcast_add(&self.part(&layer.bias)?)
+    }
+
+    fn part(&self, range: &std::ops::Range<usize>) -> Result<Tensor> {
+        self.parameters.as_tensor().narrow(0, range.start, range.len())
+    }
+
+    /// The network with its weights fixed and its normalisation folded into them.
+    ///
+    /// # Errors
+    /// Where the tensor library fails.
+    pub fn freeze(&self) -> Result<FrozenMlp> {
+        let parameters = self.parameters.to_vec1::<f32>()?;
+        let statistics = self.statistics.to_vec1::<f32>()?;
+        let layers = self.layout.layers.iter().map(|layer| fold(layer, &parameters, &statistics)).collect();
+        FrozenMlp::new(layers, self.settings.activation, self.parameters.device())
+    }
+}
+
+impl TrainableNetwork for Mlp {
+    fn parameters(&self) -> &Var {
+        &self.parameters
+    }
+
+    fn statistics(&self) -> &Var {
+        &self.statistics
+    }
+}
+
+/// A linear layer with its batch normalisation folded in: γ (Wx + b − μ) / σ + β is linear in x again.
+fn fold(layer: &LayerLayout, parameters: &[f32], statistics: &[f32]) -> FrozenLayer {
+    let mut weight = parameters[layer.weight.clone()].to_vec();
+    let mut bias = parameters[layer.bias.clone()].to_vec();
+    if let Some(normalization) = &layer.normalization {
+        for output in 0..layer.outputs {
+            let variance = f64::from(statistics[normalization.running_variance.start + output]);
+            let scale = f64::from(parameters[normalization.scale.start + output]);
+            let factor = scale / (variance + NORMALIZATION_EPSILON).sqrt();
+            let mean = f64::from(statistics[normalization.running_mean.start + output]);
+            let shift = f64::from(parameters[normalization.shift.start + output]);
+            bias[output] = ((f64::from(bias[output]) - mean) * factor + shift) as f32;
+            for weight in &mut weight[output * layer.inputs..(output + 1) * layer.inputs] {
+                *weight = (f64::from(*weight) * factor) as f32;
+            }
+        }
+    }
+    FrozenLayer { weight, bias }
+}
