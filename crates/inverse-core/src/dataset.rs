@@ -185,7 +185,7 @@ impl Dataset {
         for value in self.domain.center().iter().chain(self.domain.range()) {
             hash.update(value.to_le_bytes());
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 }
 

@@ -52,7 +52,7 @@ impl RandomStreams {
         Self::new(u64::from_le_bytes(seed))
     }
 
-    fn key(&self, kind: &str, purpose: &str, index: u64) -> [u8; 32] {
+    fn key(self, kind: &str, purpose: &str, index: u64) -> [u8; 32] {
         let mut hash = Sha256::new();
         for part in [kind.as_bytes(), purpose.as_bytes()] {
             hash.update((part.len() as u64).to_le_bytes());

@@ -1,3 +1,53 @@
-//! Deep inverse models on candle: one module a method.
+//! Deep inverse models on candle: one module a method, everything shared in [`nn`].
+//!
+//! | module | method | section |
+//! |---|---|---|
+//! | [`NeuralAdjoint`] | descend on the input of a surrogate | 3 |
+//!
+//! Fitting settings to a [`Dataset`](inverse_core::Dataset) gives a model; a model proposes designs for
+//! targets, and is kept in a folder.
+//!
+//! ```
+//! use inverse_core::{BoxPrior, Dataset, Device, FitContext, FnSimulator, InverseModel, Method, RandomStreams, SimulatedTask};
+//! use inverse_models::{NeuralAdjoint, SavedModel};
+//!
+//! let spring = FnSimulator::new(2, 1, |x, y| y[0] = x[0] * x[1] * x[1])?;
+//! let task = SimulatedTask::new("spring", spring, BoxPrior::new(&[0.5, -1.0], &[1.5, 1.0])?)?;
+//! let streams = RandomStreams::new(1);
+//! let data = Dataset::from_task(&task, 400, &mut streams.stream("data", 0))?;
+//! let mut method = NeuralAdjoint { start_count: 50, ..Default::default() };
+//! method.surrogate.hidden = vec![24];
+//! method.surrogate.training.epochs = 20;
+//! let model = method.fit(&data, &mut FitContext::new(1))?;
+//!
+//! let folder = tempfile::tempdir()?;
+//! model.save(folder.path())?;
+//! let again = inverse_models::load(folder.path(), Device::Cpu)?;
+//! let target = ndarray::array![[0.3]];
+//! let mut rng = streams.stream("propose", 0);
+//! assert_eq!(
+//!     again.propose(target.view(), 5, &mut rng.clone())?,
+//!     model.propose(target.view(), 5, &mut rng)?
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//! - `cuda`: trains and proposes on NVIDIA GPUs; needs the CUDA toolkit to build.
 
+mod device;
+mod input_descent;
+mod neural_adjoint;
+mod neural_adjoint_file;
 pub mod nn;
+pub mod presets;
+mod saved_model;
+mod surrogate;
+mod tensor_file;
+
+pub use device::open_device;
+pub use input_descent::InputDescentSettings;
+pub use neural_adjoint::{NeuralAdjoint, NeuralAdjointModel, Starts};
+pub use saved_model::{SavedModel, load};
+pub use surrogate::{Surrogate, SurrogateSettings};
+pub use tensor_file::ModelFileError;

@@ -38,8 +38,7 @@ impl Activation {
     }
 
     /// (activation, derivative) at one z.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "inlined, the loops over it become vector instructions")]
+    #[inline]
     pub(crate) fn value_and_derivative(self, z: f32) -> (f32, f32) {
         match self {
             Self::Relu => {
@@ -63,8 +62,7 @@ impl Activation {
 ///
 /// eˣ = 2ⁿ · e^r with n the nearest integer to x / ln 2 and |r| ≤ ln 2 / 2; e^r by its Taylor polynomial of
 /// degree 7, whose remainder is below 0.35⁸ / 8! = 6e-9.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "inlined, the loops over it become vector instructions")]
+#[inline]
 fn exponential(x: f32) -> f32 {
     /// Adding and subtracting 1.5 · 2²³ rounds to the nearest integer.
     const ROUND: f32 = 12_582_912.0;

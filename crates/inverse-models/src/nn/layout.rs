@@ -1,7 +1,6 @@
 //! Where the parameters of a fully connected network lie in one flat vector.
 //!
-//! One vector a network lets one kernel update everything in a single pass. Names reappear in files, where
-//! each part is a tensor of its own.
+//! One vector a network lets one kernel update everything in a single pass.
 
 use std::ops::Range;
 
@@ -39,14 +38,6 @@ pub(crate) struct Layout {
     pub(crate) statistic_count: usize,
 }
 
-/// A named part of a flat vector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NamedPart {
-    pub(crate) name: String,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) range: Range<usize>,
-}
-
 impl Layout {
     pub(crate) fn new(settings: &MlpSettings) -> Self {
         let mut layout = Self { layers: Vec::new(), parameter_count: 0, statistic_count: 0 };
@@ -69,43 +60,6 @@ impl Layout {
             layout.layers.push(layer);
         }
         layout
-    }
-
-    /// The parts of the parameter vector, by the names a file carries.
-    pub(crate) fn parameter_parts(&self) -> Vec<NamedPart> {
-        let mut parts = Vec::new();
-        for (index, layer) in self.layers.iter().enumerate() {
-            let mut part = |name: &str, shape: Vec<usize>, range: &Range<usize>| {
-                parts.push(NamedPart { name: format!("{name}.{index}"), shape, range: range.clone() });
-            };
-            part("weight", vec![layer.outputs, layer.inputs], &layer.weight);
-            part("bias", vec![layer.outputs], &layer.bias);
-            if let Some(normalization) = &layer.normalization {
-                part("scale", vec![layer.outputs], &normalization.scale);
-                part("shift", vec![layer.outputs], &normalization.shift);
-            }
-        }
-        parts
-    }
-
-    /// The parts of the vector of running statistics, by the names a file carries.
-    pub(crate) fn statistic_parts(&self) -> Vec<NamedPart> {
-        let normalized = self.layers.iter().enumerate();
-        let parts =
-            normalized.filter_map(|(index, layer)| Some((index, layer, layer.normalization.as_ref()?)));
-        parts
-            .flat_map(|(index, layer, normalization)| {
-                [
-                    ("running_mean", &normalization.running_mean),
-                    ("running_variance", &normalization.running_variance),
-                ]
-                .map(|(name, range)| NamedPart {
-                    name: format!("{name}.{index}"),
-                    shape: vec![layer.outputs],
-                    range: range.clone(),
-                })
-            })
-            .collect()
     }
 }
 

@@ -96,9 +96,9 @@ fn gradients_match_finite_differences() {
         network.parameters().set(&Tensor::new(moved.as_slice(), &Device::Cpu).unwrap()).unwrap();
         loss().to_scalar::<f32>().unwrap()
     };
-    for index in 0..start.len() {
+    for (index, gradient) in gradient.iter().enumerate() {
         let numeric = (at(index, 1e-2) - at(index, -1e-2)) / 2e-2;
-        assert!((numeric - gradient[index]).abs() < 2e-3, "{index}: {numeric} {}", gradient[index]);
+        assert!((numeric - gradient).abs() < 2e-3, "{index}: {numeric} {gradient}");
     }
 }
 

@@ -1,11 +1,16 @@
 //! What two or more methods share: networks, the optimiser, the training loop, and the kernels below them.
 
 mod activation;
+mod checkpoint;
 mod frozen_mlp;
 mod kernels;
 mod layout;
 mod mlp;
+#[cfg(test)]
+mod mlp_tests;
 mod optimizer;
+mod schedule;
+mod training_loop;
 mod training_op;
 
 use candle_core::Var;
@@ -13,6 +18,10 @@ use candle_core::Var;
 pub use activation::Activation;
 pub use frozen_mlp::FrozenMlp;
 pub use mlp::{Mlp, MlpSettings};
+pub(crate) use schedule::PLATEAU_THRESHOLD;
+pub use schedule::Schedule;
+pub(crate) use training_loop::{Objective, Pairs, train};
+pub use training_loop::{TrainingReport, TrainingSettings};
 
 /// What the training loop needs of a network: everything that a checkpoint must hold.
 pub trait TrainableNetwork {
@@ -22,6 +31,3 @@ pub trait TrainableNetwork {
     /// Running statistics that training moves without a gradient, one flat vector.
     fn statistics(&self) -> &Var;
 }
-
-#[cfg(test)]
-mod mlp_tests;

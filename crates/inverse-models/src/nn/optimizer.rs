@@ -73,6 +73,11 @@ impl Adam {
         Ok(Self { count, moments })
     }
 
+    /// Number of steps taken.
+    pub(crate) fn steps(&self) -> u64 {
+        self.count
+    }
+
     /// Number of steps taken, first and second moment: the whole state.
     pub(crate) fn state(&self) -> Result<(u64, Tensor, Tensor)> {
         let host = |values: &[f32]| Tensor::new(values, &candle_core::Device::Cpu);

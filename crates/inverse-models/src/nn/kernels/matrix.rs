@@ -16,7 +16,7 @@ pub(super) struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// A row-major matrix with `columns` columns that fills `data`.
     pub(super) fn new(data: &'a [f32], columns: usize) -> Self {
-        let rows = if columns == 0 { 0 } else { data.len() / columns };
+        let rows = data.len().checked_div(columns).unwrap_or(0);
         assert_eq!(rows * columns, data.len(), "a matrix fills its slice");
         Self { data, rows, columns, row_stride: columns, column_stride: 1 }
     }

@@ -1,0 +1,204 @@
+//! Gradient descent on the input of a fixed network, for many targets and starts at once (eq. 4 and 5).
+
+use candle_core::{D, Result, Tensor};
+use inverse_core::InvalidArgument;
+use serde::{Deserialize, Serialize};
+
+use crate::nn::{FrozenMlp, PLATEAU_THRESHOLD, Schedule};
+
+/// Adam's constants; the paper cites them as published.
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
+
+/// How designs descend on the surrogate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputDescentSettings {
+    /// Adam steps.
+    pub steps: usize,
+    /// Learning rate of the first step, in standardised units of x.
+    pub learning_rate: f64,
+    /// How the rate falls; a plateau is one of the mean loss of a target's starts, so that targets do not
+    /// influence each other.
+    pub schedule: Schedule,
+    /// λ, the weight of the boundary loss of eq. 5, in standardised units; 0 leaves it out (Table 5).
+    pub boundary_weight: f64,
+}
+
+impl Default for InputDescentSettings {
+    fn default() -> Self {
+        Self {
+            steps: 300,
+            learning_rate: 0.1,
+            schedule: Schedule::Cosine { last: 1e-4 },
+            boundary_weight: 0.1,
+        }
+    }
+}
+
+impl InputDescentSettings {
+    pub(crate) fn validate(&self) -> std::result::Result<(), InvalidArgument> {
+        if self.steps == 0 {
+            return Err(InvalidArgument::new("steps", "at least 1", 0));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(InvalidArgument::new("learning_rate", "a positive number", self.learning_rate));
+        }
+        if !(self.boundary_weight >= 0.0 && self.boundary_weight.is_finite()) {
+            let found = self.boundary_weight;
+            return Err(InvalidArgument::new("boundary_weight", "a number of at least 0", found));
+        }
+        self.schedule.validate()
+    }
+}
+
+/// A descent on one network; all quantities in standardised units.
+pub(crate) struct InputDescent<'a> {
+    pub(crate) network: &'a FrozenMlp,
+    pub(crate) settings: &'a InputDescentSettings,
+    /// Weight of each output's squared error.
+    pub(crate) weights: &'a [f32],
+    /// μ_x, (`dim_x`).
+    pub(crate) center: &'a [f64],
+    /// R_x / 2, (`dim_x`).
+    pub(crate) half_range: &'a [f64],
+}
+
+/// The best point that each row saw on its way.
+pub(crate) struct DescentEnd {
+    /// (rows, `dim_x`).
+    pub(crate) designs: Tensor,
+    /// Squared error plus boundary loss, (rows).
+    pub(crate) losses: Tensor,
+    /// Squared error alone, (rows).
+    pub(crate) errors: Tensor,
+}
+
+/// Loss and gradient of all rows at one point.
+struct Evaluation {
+    loss: Tensor,
+    error: Tensor,
+    gradient: Tensor,
+}
+
+impl InputDescent<'_> {
+    /// Descends from `starts`, (rows, `dim_x`), towards `y`, (rows, `dim_y`); the rows of a target lie
+    /// together, equally many for each of the `targets`.
+    pub(crate) fn run(&self, starts: &Tensor, y: &Tensor, targets: usize) -> Result<DescentEnd> {
+        let mut x = starts.clone();
+        let mut evaluation = self.evaluate(&x, y)?;
+        let mut end = DescentEnd {
+            designs: x.clone(),
+            losses: evaluation.loss.clone(),
+            errors: evaluation.error.clone(),
+        };
+        let mut first = x.zeros_like()?;
+        let mut second = x.zeros_like()?;
+        let mut rates = Rates::new(self.settings, targets, &x)?;
+        for step in 1..=self.settings.steps {
+            let gradient = &evaluation.gradient;
+            first = ((first * BETA1)? + (gradient * (1.0 - BETA1))?)?;
+            second = ((second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
+            let power = step.min(1 << 30) as i32;
+            let (bias1, bias2) = (1.0 - BETA1.powi(power), 1.0 - BETA2.powi(power));
+            let direction = ((&first / bias1)? / ((&second / bias2)?.sqrt()? + EPSILON)?)?;
+            x = (x - rates.scale(&direction)?)?;
+            evaluation = self.evaluate(&x, y)?;
+            end.keep_better(&x, &evaluation)?;
+            rates.advance(step, &evaluation.loss)?;
+        }
+        Ok(end)
+    }
+
+    fn evaluate(&self, x: &Tensor, y: &Tensor) -> Result<Evaluation> {
+        let (error, gradient) = self.network.error_and_gradient(x, y, self.weights)?;
+        let weight = self.settings.boundary_weight;
+        if weight == 0.0 {
+            return Ok(Evaluation { loss: error.clone(), error, gradient });
+        }
+        let row = |values: &[f64]| {
+            let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+            Tensor::from_vec(values, (1, self.center.len()), x.device())
+        };
+        let offset = x.broadcast_sub(&row(self.center)?)?;
+        let excess = offset.abs()?.broadcast_sub(&row(self.half_range)?)?.relu()?;
+        let loss = (&error + (excess.sum(D::Minus1)? * weight)?)?;
+        // The derivative of ReLU(|x − μ| − R / 2) is the sign of x − μ outside the domain and 0 inside.
+        let outside = excess.gt(0.0)?.to_dtype(x.dtype())?;
+        let gradient = (gradient + ((offset.sign()? * outside)? * weight)?)?;
+        Ok(Evaluation { loss, error, gradient })
+    }
+}
+
+impl DescentEnd {
+    fn keep_better(&mut self, x: &Tensor, evaluation: &Evaluation) -> Result<()> {
+        let better = evaluation.loss.lt(&self.losses)?;
+        self.designs =
+            better.unsqueeze(1)?.broadcast_as(x.shape())?.contiguous()?.where_cond(x, &self.designs)?;
+        self.losses = better.where_cond(&evaluation.loss, &self.losses)?;
+        self.errors = better.where_cond(&evaluation.error, &self.errors)?;
+        Ok(())
+    }
+}
+
+/// The learning rate: one for all, or one a target where plateaus decide. Everything stays on the device.
+enum Rates<'a> {
+    Common { settings: &'a InputDescentSettings, last: f64, rate: f64 },
+    PerTarget { rate: Tensor, best: Tensor, stale: Tensor, factor: f64, patience: f64, lowest: f64 },
+}
+
+impl<'a> Rates<'a> {
+    fn new(settings: &'a InputDescentSettings, targets: usize, like: &Tensor) -> Result<Self> {
+        let first = settings.learning_rate;
+        Ok(match settings.schedule {
+            Schedule::Cosine { last } => Self::Common { settings, last, rate: first },
+            Schedule::Plateau { factor, patience, lowest } => {
+                let fill = |value: f64| Tensor::full(value as f32, (targets, 1, 1), like.device());
+                Self::PerTarget {
+                    rate: fill(first)?,
+                    best: fill(f64::INFINITY)?,
+                    stale: fill(0.0)?,
+                    factor,
+                    patience: patience as f64,
+                    lowest: lowest.min(first),
+                }
+            }
+        })
+    }
+
+    /// direction · rate.
+    fn scale(&self, direction: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Common { rate, .. } => direction * *rate,
+            Self::PerTarget { rate, .. } => {
+                let (rows, columns) = direction.dims2()?;
+                let targets = rate.dim(0)?;
+                let grouped = direction.reshape((targets, rows / targets, columns))?;
+                grouped.broadcast_mul(rate)?.reshape((rows, columns))
+            }
+        }
+    }
+
+    fn advance(&mut self, step: usize, loss: &Tensor) -> Result<()> {
+        match self {
+            Self::Common { settings, last, rate } => {
+                let progress = step as f64 / settings.steps as f64;
+                let height = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+                *rate = *last + (settings.learning_rate - *last) * height;
+            }
+            Self::PerTarget { rate, best, stale, factor, patience, lowest } => {
+                let targets = rate.dim(0)?;
+                let mean = loss.reshape((targets, 1, ()))?.mean_keepdim(2)?;
+                let fell = mean.lt(&(&*best * (1.0 - PLATEAU_THRESHOLD))?)?;
+                *best = fell.where_cond(&mean, best)?;
+                *stale = fell.where_cond(&stale.zeros_like()?, &(&*stale + 1.0)?)?;
+                let reduce = stale.gt(*patience)?;
+                let reduced = (&*rate * *factor)?.maximum(*lowest)?;
+                *rate = reduce.where_cond(&reduced, rate)?;
+                *stale = reduce.where_cond(&stale.zeros_like()?, stale)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! Training checkpoints: everything a killed training needs to go on with the same bits.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use inverse_core::{CheckpointPolicy, FitError};
+use serde::{Deserialize, Serialize};
+
+use super::TrainableNetwork;
+use super::optimizer::Adam;
+use super::schedule::ScheduleState;
+use crate::tensor_file::{self, ModelFileError, NamedTensors, take_tensor};
+
+/// Where a training stands after an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TrainingState {
+    /// Hash of settings, data and seed: a checkpoint of another training is refused.
+    pub(crate) fingerprint: String,
+    /// Epochs done.
+    pub(crate) epoch: usize,
+    pub(crate) schedule: ScheduleState,
+    pub(crate) best_loss: Option<f64>,
+    pub(crate) best_epoch: usize,
+    /// Optimiser steps done.
+    pub(crate) steps: u64,
+    pub(crate) finished: bool,
+}
+
+/// The best parameters so far.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) parameters: Tensor,
+    pub(crate) statistics: Tensor,
+}
+
+impl Snapshot {
+    pub(crate) fn of(network: &dyn TrainableNetwork) -> candle_core::Result<Self> {
+        Ok(Self {
+            parameters: network.parameters().copy()?.detach(),
+            statistics: network.statistics().copy()?.detach(),
+        })
+    }
+
+    pub(crate) fn restore(&self, network: &dyn TrainableNetwork) -> candle_core::Result<()> {
+        network.parameters().set(&self.parameters)?;
+        network.statistics().set(&self.statistics)
+    }
+}
+
+/// Writes and reads the checkpoint of one training stage.
+pub(crate) struct CheckpointFile {
+    path: PathBuf,
+    policy: CheckpointPolicy,
+    written: Instant,
+}
+
+impl CheckpointFile {
+    pub(crate) fn new(policy: &CheckpointPolicy, stage: &str) -> Self {
+        let file: String = stage.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+        let path = policy.folder.join(format!("{file}.checkpoint.safetensors"));
+        Self { path, policy: policy.clone(), written: Instant::now() }
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        self.written.elapsed() >= self.policy.every
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        state: &TrainingState,
+        network: &dyn TrainableNetwork,
+        adam: &Adam,
+        best: &Snapshot,
+    ) -> Result<(), FitError> {
+        let (_, first, second) = adam.state().map_err(failed)?;
+        let parts = [
+            ("parameters", network.parameters().as_tensor()),
+            ("statistics", network.statistics().as_tensor()),
+            ("first_moment", &first),
+            ("second_moment", &second),
+            ("best_parameters", &best.parameters),
+            ("best_statistics", &best.statistics),
+        ];
+        let mut tensors = NamedTensors::new();
+        for (name, tensor) in parts {
+            let values = tensor.to_vec1::<f32>().map_err(failed)?;
+            tensors.insert(name.to_owned(), (vec![values.len()], values));
+        }
+        tensor_file::write(&self.path, state, &tensors).map_err(failed)?;
+        self.written = Instant::now();
+        Ok(())
+    }
+
+    /// Puts network and optimiser where the checkpoint left them; `None` where there is no checkpoint.
+    pub(crate) fn resume(
+        &self,
+        fingerprint: &str,
+        network: &dyn TrainableNetwork,
+    ) -> Result<Option<(TrainingState, Adam, Snapshot)>, FitError> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let (state, mut tensors) = tensor_file::read::<TrainingState>(&self.path).map_err(failed)?;
+        if state.fingerprint != fingerprint {
+            return Err(failed(ModelFileError::Mismatch {
+                path: self.path.clone(),
+                expected: format!("the checkpoint of training {fingerprint}"),
+                found: format!("that of training {}", state.fingerprint),
+            }));
+        }
+        let (parameters, statistics) = (network.parameters(), network.statistics());
+        let mut take = |name: &str, like: &Tensor| {
+            let values =
+                take_tensor(Path::new(&self.path), &mut tensors, name, like.dims()).map_err(failed)?;
+            let length = values.len();
+            Tensor::from_vec(values, length, &Device::Cpu)
+                .and_then(|tensor| tensor.to_device(like.device()))
+                .map_err(failed)
+        };
+        parameters.set(&take("parameters", parameters)?).map_err(failed)?;
+        statistics.set(&take("statistics", statistics)?).map_err(failed)?;
+        let (first, second) = (take("first_moment", parameters)?, take("second_moment", parameters)?);
+        let adam = Adam::resume(state.steps, &first, &second).map_err(failed)?;
+        let best = Snapshot {
+            parameters: take("best_parameters", parameters)?,
+            statistics: take("best_statistics", statistics)?,
+        };
+        Ok(Some((state, adam, best)))
+    }
+}
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FitError {
+    FitError::Checkpoint(error.into())
+}

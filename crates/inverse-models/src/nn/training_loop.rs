@@ -1,0 +1,277 @@
+//! The training loop that all methods share.
+
+use std::time::Instant;
+
+use candle_core::{Device, Result as TensorResult, Tensor};
+use inverse_core::{EpochReport, FitContext, FitError, InvalidArgument, Signal};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::TrainableNetwork;
+use super::checkpoint::{CheckpointFile, Snapshot, TrainingState};
+use super::optimizer::Adam;
+use super::schedule::{Schedule, ScheduleState};
+use crate::device::backend;
+
+/// How a network is trained; Table 6 and the authors' settings for each task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSettings {
+    /// The most epochs.
+    pub epochs: usize,
+    /// Pairs a step; the last, smaller batch of an epoch is left out where there is a full one.
+    pub batch_size: usize,
+    /// Learning rate of the first epoch.
+    pub learning_rate: f64,
+    /// Weight of Adam's L2 term, added to the gradient.
+    pub l2: f64,
+    /// How the learning rate falls.
+    pub schedule: Schedule,
+    /// Share of the pairs held out to choose the best epoch; the paper's split is 0.2.
+    pub validation_share: f64,
+    /// Stops when the validation loss has not fallen for this many epochs; never, where `None`.
+    pub early_stop: Option<usize>,
+}
+
+impl Default for TrainingSettings {
+    /// Table 6: 500 epochs of batches of 1,024 at a rate of 1e-3, halved on a plateau.
+    fn default() -> Self {
+        Self {
+            epochs: 500,
+            batch_size: 1024,
+            learning_rate: 1e-3,
+            l2: 0.0,
+            schedule: Schedule::Plateau { factor: 0.5, patience: 10, lowest: 1e-6 },
+            validation_share: 0.2,
+            early_stop: None,
+        }
+    }
+}
+
+impl TrainingSettings {
+    /// Whether a training can follow these settings.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] that names the setting.
+    pub fn validate(&self) -> Result<(), InvalidArgument> {
+        for (name, count) in [("epochs", self.epochs), ("batch_size", self.batch_size)] {
+            if count == 0 {
+                return Err(InvalidArgument::new(name, "at least 1", 0));
+            }
+        }
+        if self.early_stop == Some(0) {
+            return Err(InvalidArgument::new("early_stop", "at least 1", 0));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(InvalidArgument::new("learning_rate", "a positive number", self.learning_rate));
+        }
+        if !(self.l2 >= 0.0 && self.l2.is_finite()) {
+            return Err(InvalidArgument::new("l2", "a number of at least 0", self.l2));
+        }
+        if !(self.validation_share > 0.0 && self.validation_share < 1.0) {
+            let found = self.validation_share;
+            return Err(InvalidArgument::new("validation_share", "a share between 0 and 1", found));
+        }
+        self.schedule.validate()
+    }
+}
+
+/// What a training came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingReport {
+    /// Epochs run.
+    pub epochs: usize,
+    /// The epoch whose parameters were kept, counted from 1.
+    pub best_epoch: usize,
+    /// Validation loss of that epoch.
+    pub validation_loss: f64,
+}
+
+/// Pairs on the device that computes: x, (n, `dim_x`), and y, (n, `dim_y`), standardised.
+pub(crate) struct Pairs {
+    pub(crate) x: Tensor,
+    pub(crate) y: Tensor,
+}
+
+/// What a method tells the loop: its network and its losses.
+pub(crate) trait Objective {
+    /// What is trained, for reports and file names.
+    fn stage(&self) -> &str;
+
+    fn network(&self) -> &dyn TrainableNetwork;
+
+    /// The loss of one batch, a scalar that candle can differentiate.
+    fn training_loss(&self, batch: &Pairs) -> TensorResult<Tensor>;
+
+    /// The loss of held-out pairs, as the finished model would have it.
+    fn validation_loss(&self, pairs: &Pairs) -> TensorResult<f64>;
+}
+
+/// Trains until the epochs are over, the loss stays, or the observer has seen enough; keeps the best epoch.
+///
+/// * `identity`: settings and data of this training, hashed into its checkpoint
+pub(crate) fn train(
+    objective: &dyn Objective,
+    training: &Pairs,
+    validation: &Pairs,
+    settings: &TrainingSettings,
+    identity: &str,
+    context: &mut FitContext<'_>,
+) -> Result<TrainingReport, FitError> {
+    let mut run = Run::begin(objective, settings, identity, context)?;
+    let start = Instant::now();
+    while !(run.state.finished || run.stopped) {
+        run.epoch(training, validation, context)?;
+        run.report(&start, context)?;
+    }
+    run.best.restore(objective.network()).map_err(backend)?;
+    context.observer().finished(objective.stage(), run.state.epoch, run.state.best_epoch);
+    Ok(TrainingReport {
+        epochs: run.state.epoch,
+        best_epoch: run.state.best_epoch,
+        validation_loss: run.state.best_loss.unwrap_or(f64::INFINITY),
+    })
+}
+
+/// One training on its way.
+struct Run<'a> {
+    objective: &'a dyn Objective,
+    settings: &'a TrainingSettings,
+    state: TrainingState,
+    adam: Adam,
+    best: Snapshot,
+    checkpoint: Option<CheckpointFile>,
+    /// Training and validation loss of the last epoch.
+    losses: (f64, f64),
+    rate: f64,
+    /// Stopped by the observer: not finished, so a later run goes on from the checkpoint.
+    stopped: bool,
+}
+
+impl<'a> Run<'a> {
+    fn begin(
+        objective: &'a dyn Objective,
+        settings: &'a TrainingSettings,
+        identity: &str,
+        context: &FitContext<'_>,
+    ) -> Result<Self, FitError> {
+        let network = objective.network();
+        let fingerprint = fingerprint(objective.stage(), identity, context.streams().seed());
+        let checkpoint = context.checkpoints().map(|policy| CheckpointFile::new(policy, objective.stage()));
+        let resumed = match &checkpoint {
+            Some(file) => file.resume(&fingerprint, network)?,
+            None => None,
+        };
+        let (state, adam, best) = if let Some(resumed) = resumed {
+            resumed
+        } else {
+            let state = TrainingState {
+                fingerprint,
+                epoch: 0,
+                schedule: ScheduleState::new(settings.learning_rate),
+                best_loss: None,
+                best_epoch: 0,
+                steps: 0,
+                finished: false,
+            };
+            let adam = Adam::new(network.parameters()).map_err(backend)?;
+            (state, adam, Snapshot::of(network).map_err(backend)?)
+        };
+        let rate = state.schedule.rate();
+        let losses = (f64::NAN, f64::NAN);
+        Ok(Self { objective, settings, state, adam, best, checkpoint, losses, rate, stopped: false })
+    }
+
+    fn epoch(
+        &mut self,
+        training: &Pairs,
+        validation: &Pairs,
+        context: &FitContext<'_>,
+    ) -> Result<(), FitError> {
+        self.rate = self.state.schedule.rate();
+        self.state.epoch += 1;
+        let purpose = format!("shuffle {}", self.objective.stage());
+        let mut stream = context.streams().stream(&purpose, self.state.epoch as u64);
+        let rows = training.x.dim(0).map_err(backend)?;
+        let mut order: Vec<u32> = (0..rows as u32).collect();
+        order.shuffle(&mut stream);
+        let training_loss = self.steps(&order, training).map_err(backend)?;
+        let validation_loss = self.objective.validation_loss(validation).map_err(backend)?;
+        self.losses = (training_loss, validation_loss);
+        for loss in [training_loss, validation_loss] {
+            if !loss.is_finite() {
+                let stage = self.objective.stage().to_owned();
+                return Err(FitError::Diverged { stage, epoch: self.state.epoch, loss });
+            }
+        }
+        self.keep_best(validation_loss).map_err(backend)?;
+        self.state.steps = self.adam.steps();
+        let (epoch, epochs) = (self.state.epoch, self.settings.epochs);
+        self.state.schedule.advance(&self.settings.schedule, training_loss, epoch, epochs);
+        let stale =
+            self.settings.early_stop.is_some_and(|patience| epoch - self.state.best_epoch >= patience);
+        self.state.finished = epoch >= epochs || stale;
+        Ok(())
+    }
+
+    /// Takes one step a batch; gives the mean loss.
+    fn steps(&mut self, order: &[u32], training: &Pairs) -> TensorResult<f64> {
+        let network = self.objective.network();
+        let size = self.settings.batch_size.min(order.len());
+        let mut losses = Vec::new();
+        for rows in order.chunks_exact(size) {
+            let rows = Tensor::from_slice(rows, rows.len(), &Device::Cpu)?.to_device(training.x.device())?;
+            let batch =
+                Pairs { x: training.x.index_select(&rows, 0)?, y: training.y.index_select(&rows, 0)? };
+            let loss = self.objective.training_loss(&batch)?;
+            let gradients = loss.backward()?;
+            if let Some(gradient) = gradients.get(network.parameters()) {
+                self.adam.step(network.parameters(), gradient, self.rate, self.settings.l2)?;
+            }
+            losses.push(loss.detach());
+        }
+        // One transfer an epoch: reading each loss would stop a GPU each step.
+        Tensor::stack(&losses, 0)?.mean_all()?.to_scalar::<f32>().map(f64::from)
+    }
+
+    fn keep_best(&mut self, loss: f64) -> TensorResult<()> {
+        if self.state.best_loss.is_none_or(|best| loss < best) {
+            self.best = Snapshot::of(self.objective.network())?;
+            self.state.best_loss = Some(loss);
+            self.state.best_epoch = self.state.epoch;
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, start: &Instant, context: &mut FitContext<'_>) -> Result<(), FitError> {
+        let report = EpochReport {
+            stage: self.objective.stage().to_owned(),
+            epoch: self.state.epoch,
+            epochs: self.settings.epochs,
+            training_loss: self.losses.0,
+            validation_loss: Some(self.losses.1),
+            learning_rate: self.rate,
+            elapsed: start.elapsed(),
+        };
+        if context.observer().epoch(&report) == Signal::Stop {
+            self.stopped = true;
+        }
+        if let Some(file) = &mut self.checkpoint
+            && (self.state.finished || self.stopped || file.is_due())
+        {
+            file.write(&self.state, self.objective.network(), &self.adam, &self.best)?;
+        }
+        Ok(())
+    }
+}
+
+fn fingerprint(stage: &str, identity: &str, seed: u64) -> String {
+    let mut hash = Sha256::new();
+    for part in [stage, identity, env!("CARGO_PKG_VERSION")] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.update(seed.to_le_bytes());
+    hash.finalize().iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
