@@ -1,0 +1,33 @@
+//! Metrics of inverse models.
+//!
+//! The re-simulation error r_T (eq. 3 and 11) is the expected error of the best of T proposals:
+//!
+//! ```text
+//! r_T = 1/N Σ_n min_{t ≤ T} mean_j (f_j(x̂_nt) − y_nj)²
+//! ```
+//!
+//! One set of proposals gives r_T for every T.
+//!
+//! ```
+//! use inverse_core::{FnSimulator, Proposals};
+//! use inverse_metrics::resimulate;
+//! use ndarray::array;
+//!
+//! let double = FnSimulator::new(1, 1, |x, y| y[0] = 2.0 * x[0])?;
+//! // Two targets, three proposals each.
+//! let proposals = Proposals::new(array![[[0.0], [1.5], [1.0]], [[2.0], [1.0], [1.0]]])?;
+//! let errors = resimulate(&double, &proposals, array![[2.0], [4.0]].view())?;
+//! let curve = errors.curve();
+//! assert_eq!(curve.mean, [2.0, 0.5, 0.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bootstrap;
+mod error;
+mod resimulation;
+mod resimulation_error;
+
+pub use bootstrap::ConfidenceInterval;
+pub use error::MetricError;
+pub use resimulation::{resimulate, resimulate_search};
+pub use resimulation_error::{ErrorCurve, ResimulationErrors};
