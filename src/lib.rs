@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Deep inverse models: given y = f(x), find the x that produce a wanted y.
+//!
+//! This crate is the front door: it re-exports the library's crates and hosts the examples.
+//!
+//! ```text
+//! Task (prior + simulator) → Dataset → Method::fit → InverseModel::propose → Simulator → r_T
+//! ```
+//!
+//! | module | crate | what it holds |
+//! |---|---|---|
+//! | [`core`] | `inverse-core` | simulators, priors, tasks, datasets, the traits of methods and models |
+//! | [`tasks`] | `inverse-tasks` | ballistics, sine wave, robotic arm |
+//! | [`models`] | `inverse-models` | the Neural-Adjoint method, surrogates, saved models |
+//! | [`metrics`] | `inverse-metrics` | the re-simulation error r_T |
+//! | [`bench`](mod@bench) | `inverse-bench` | studies, tables, figures |
+//!
+//! The sections below are the project's README; its example runs as a test of this crate.
+//!
+#![doc = include_str!("../README.md")]
+
+pub use {
+    inverse_bench as bench, inverse_core as core, inverse_metrics as metrics, inverse_models as models,
+    inverse_tasks as tasks,
+};
+
+/// Everything that a first program needs.
+pub mod prelude {
+    pub use inverse_core::{
+        BoxPrior, Dataset, DifferentiableSimulator, Domain, FitContext, FnSimulator, IndependentPrior,
+        InverseModel, Marginal, Method, Prior, Proposals, RandomStreams, Search, SimulatedTask, Simulator,
+        Task,
+    };
+    pub use inverse_metrics::{ResimulationErrors, resimulate, resimulate_search};
+    pub use inverse_models::{NeuralAdjoint, NeuralAdjointModel, SavedModel, Surrogate, SurrogateSettings};
+}

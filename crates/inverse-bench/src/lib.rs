@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Experiments over the inverse crates: what every table and figure example shares. No science lives here.
+//!
+//! ```no_run
+//! use inverse_bench::{Profile, Study, StudyArguments};
+//!
+//! let arguments = StudyArguments { profile: Profile::Smoke, ..StudyArguments::default() };
+//! let study = Study::new(&arguments, "results/example")?;
+//! for task in study.tasks() {
+//!     let result = study.neural_adjoint(&**task)?;
+//!     println!("{}: r_200 = {:.2e}", task.name(), result.errors.mean(200)?);
+//! }
+//! # Ok::<(), inverse_bench::StudyError>(())
+//! ```
+//!
+//! # Features
+//! - `cuda`: trains and proposes on NVIDIA GPUs; needs the CUDA toolkit to build.
+
+mod arguments;
+mod figure;
+mod paper;
+mod profile;
+mod progress;
+mod result_files;
+mod study;
+mod table;
+mod trained_models;
+
+pub use arguments::StudyArguments;
+pub use figure::{CurveFigure, Panel, PanelCurve};
+pub use paper::{PaperTable, paper_table};
+pub use profile::Profile;
+pub use progress::{LearningCurve, Progress};
+pub use result_files::{ResultFileError, ResultFolder, write_atomically};
+pub use study::{CurveRow, ScoreRow, Study, StudyError, TaskResult};
+pub use table::{Table, scientific};

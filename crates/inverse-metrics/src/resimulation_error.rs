@@ -41,7 +41,7 @@ impl ResimulationErrors {
             let found = format!("shape {:?}", errors.dim());
             return Err(InvalidArgument::new("errors", "at least one target and one proposal", found).into());
         }
-        if let Some(error) = errors.iter().find(|error| !(**error >= 0.0)) {
+        if let Some(error) = errors.iter().find(|error| error.is_nan() || **error < 0.0) {
             return Err(InvalidArgument::new("errors", "squared errors of at least 0", error).into());
         }
         let mut best = errors.clone();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use inverse_core::{Domain, Standardizer};
+use inverse_core::{Device, Domain, Standardizer};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,14 @@ impl SavedModel for NeuralAdjointModel {
 }
 
 impl NeuralAdjointModel {
+    /// Loads a Neural-Adjoint model; [`load`](crate::load) loads any model.
+    ///
+    /// # Errors
+    /// As [`load`](crate::load); also where the folder holds a model of another method.
+    pub fn load(folder: &Path, device: Device) -> Result<Self, ModelFileError> {
+        Self::from_file(saved_model::open(folder, Some(Self::METHOD), device)?)
+    }
+
     pub(crate) fn from_file(mut file: ModelFile) -> Result<Self, ModelFileError> {
         let Description { settings, x, y, domain, training, dataset_hash } = file.description()?;
         settings.validate().map_err(|error| file.inconsistent(&error))?;

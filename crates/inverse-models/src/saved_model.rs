@@ -3,7 +3,7 @@
 //! A folder holds `model.safetensors`, which is complete by itself, and `model.json`, a copy of its header
 //! for people to read. Loading reads the first, runs no code from it, and checks every number it uses.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use inverse_core::{Device, InvalidArgument, InverseModel};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -45,15 +45,25 @@ const LOADERS: &[(&str, Loader)] =
 /// [`ModelFileError`] where the folder cannot be read, the file is cut short, foreign, newer than this
 /// build or inconsistent, its method is unknown, or the device cannot be used.
 pub fn load(folder: &Path, device: Device) -> Result<Box<dyn SavedModel>, ModelFileError> {
-    let path = folder.join(TENSORS);
-    let (header, tensors) = tensor_file::read::<ModelHeader>(&path)?;
-    let Some((_, loader)) = LOADERS.iter().find(|(method, _)| *method == header.method) else {
+    let file = open(folder, None, device)?;
+    let Some((_, loader)) = LOADERS.iter().find(|(method, _)| *method == file.method) else {
         let known: Vec<&str> = LOADERS.iter().map(|(method, _)| *method).collect();
         let expected = format!("one of the methods {}", known.join(", "));
-        return Err(ModelFileError::foreign(&path, expected, format!("`{}`", header.method)));
+        return Err(file.foreign(&expected, format!("`{}`", file.method)));
     };
+    loader(file)
+}
+
+/// Reads a model's file; with `method`, that of no other method.
+pub(crate) fn open(folder: &Path, method: Option<&str>, device: Device) -> Result<ModelFile, ModelFileError> {
+    let path = folder.join(TENSORS);
+    let (header, tensors) = tensor_file::read::<ModelHeader>(&path)?;
+    if let Some(method) = method.filter(|method| *method != header.method) {
+        let (expected, found) = (format!("a model of method {method}"), header.method);
+        return Err(ModelFileError::Mismatch { path, expected, found });
+    }
     let device = open_device(device).map_err(|error| ModelFileError::Device(error.to_string()))?;
-    loader(ModelFile { path, description: header.description, tensors, device })
+    Ok(ModelFile { path, method: header.method, description: header.description, tensors, device })
 }
 
 /// What every model file says of itself.
@@ -84,7 +94,8 @@ pub(crate) fn save(
 
 /// A model file that was read and waits to become a model.
 pub(crate) struct ModelFile {
-    path: std::path::PathBuf,
+    path: PathBuf,
+    method: String,
     description: serde_json::Value,
     tensors: NamedTensors,
     pub(crate) device: candle_core::Device,

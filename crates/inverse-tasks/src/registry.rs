@@ -1,42 +1,78 @@
-//! Tasks by name: a new task adds one line to [`TASKS`].
+//! Tasks by name, for command lines and result files.
 
-use inverse_core::{InvalidArgument, Task};
+use inverse_core::Task;
 use thiserror::Error;
 
 use crate::{Ballistics, RoboticArm, SineWave};
 
-type Maker = fn() -> Result<Box<dyn Task>, InvalidArgument>;
+/// One known task.
+struct Entry {
+    /// The task's own name.
+    name: &'static str,
+    /// The paper's id (Table 1).
+    id: &'static str,
+    /// Makes the task.
+    build: fn() -> Box<dyn Task>,
+}
 
-/// Name, the paper's number, and maker of each task.
-const TASKS: &[(&str, &str, Maker)] = &[
-    (Ballistics::NAME, "D1", || Ok(Box::new(Ballistics::new()?))),
-    (SineWave::NAME, "D2", || Ok(Box::new(SineWave::new()?))),
-    (RoboticArm::NAME, "D3", || Ok(Box::new(RoboticArm::new()?))),
+/// Every known task; a new one adds its line here.
+const TASKS: [Entry; 3] = [
+    Entry { name: Ballistics::NAME, id: "D1", build: || Box::new(Ballistics::new()) },
+    Entry { name: SineWave::NAME, id: "D2", build: || Box::new(SineWave::new()) },
+    Entry { name: RoboticArm::NAME, id: "D3", build: || Box::new(RoboticArm::new()) },
 ];
 
-/// No task has that name.
+const NAMES: [&str; TASKS.len()] = {
+    let mut names = [""; TASKS.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = TASKS[index].name;
+        index += 1;
+    }
+    names
+};
+
+/// A name that no task has.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("invalid `task`: expected one of {}, found `{found}`", names().join(", "))]
+#[error("invalid `name`: expected one of {}, found `{name}`", listing())]
 pub struct UnknownTask {
     /// The name that came.
-    pub found: String,
+    pub name: String,
 }
 
-/// The names of all tasks, in the paper's order.
-pub fn names() -> Vec<&'static str> {
-    TASKS.iter().map(|(name, ..)| *name).collect()
+impl UnknownTask {
+    /// The names that would have been understood; see [`names`].
+    #[expect(clippy::unused_self, reason = "whoever holds the error need not know the registry")]
+    pub fn known(&self) -> &'static [&'static str] {
+        names()
+    }
 }
 
-/// The task of that name, or of the paper's number ("D1"); capitals do not matter.
+fn listing() -> String {
+    TASKS.map(|entry| format!("`{}` ({})", entry.name, entry.id)).join(", ")
+}
+
+/// The names of all tasks, in the order of the paper's ids.
+pub fn names() -> &'static [&'static str] {
+    &NAMES
+}
+
+/// The task of that name, or of that id in the paper (`D1`, `D2`, `D3`); case does not matter.
+///
+/// ```
+/// assert_eq!(inverse_tasks::by_name("d2")?.name(), "sine-wave");
+/// assert!(inverse_tasks::by_name("juggling").is_err());
+/// # Ok::<(), inverse_tasks::UnknownTask>(())
+/// ```
 ///
 /// # Errors
-/// [`UnknownTask`] where there is none; its message lists the names.
+/// [`UnknownTask`] where no task has that name; its message lists those that exist.
 pub fn by_name(name: &str) -> Result<Box<dyn Task>, UnknownTask> {
-    let matches =
-        |known: &str, number: &str| known.eq_ignore_ascii_case(name) || number.eq_ignore_ascii_case(name);
-    let found = TASKS.iter().find(|(known, number, _)| matches(known, number));
-    let unknown = || UnknownTask { found: name.to_owned() };
-    found.and_then(|(.., make)| make().ok()).ok_or_else(unknown)
+    TASKS
+        .iter()
+        .find(|entry| [entry.name, entry.id].iter().any(|known| known.eq_ignore_ascii_case(name)))
+        .map(|entry| (entry.build)())
+        .ok_or_else(|| UnknownTask { name: name.to_owned() })
 }
 
 #[cfg(test)]
@@ -44,12 +80,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_are_found_by_name_and_number() {
-        for (name, number, _) in TASKS {
-            assert_eq!(by_name(name).unwrap().name(), *name);
-            assert_eq!(by_name(&number.to_lowercase()).unwrap().name(), *name);
+    fn every_task_is_found_by_name_and_id() {
+        assert_eq!(names(), ["ballistics", "sine-wave", "robotic-arm"]);
+        for (name, entry) in names().iter().zip(&TASKS) {
+            for spelling in [name.to_string(), name.to_uppercase(), entry.id.to_lowercase(), entry.id.into()]
+            {
+                let task = by_name(&spelling).unwrap();
+                assert_eq!(task.name(), *name);
+                assert_eq!(task.prior().domain().dim(), task.dim_x());
+            }
         }
-        let error = by_name("D9").err().unwrap().to_string();
-        assert_eq!(error, "invalid `task`: expected one of ballistics, sine-wave, robotic-arm, found `D9`");
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_the_known_ones() {
+        let error = by_name("D9").err().unwrap();
+        assert_eq!(error.known(), names());
+        assert_eq!(
+            error.to_string(),
+            "invalid `name`: expected one of `ballistics` (D1), `sine-wave` (D2), `robotic-arm` (D3), found `D9`"
+        );
     }
 }

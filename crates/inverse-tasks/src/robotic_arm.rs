@@ -1,24 +1,42 @@
-//! D3: the planar robotic arm (section 8.6.2).
+//! D3, the robotic arm: where an arm of three joints on a sliding foot reaches (section 8.6.2).
 
 use inverse_core::{
-    DifferentiableSimulator, IndependentPrior, InvalidArgument, Marginal, Prior, SimulationError, Simulator,
-    Task,
+    DifferentiableSimulator, IndependentPrior, Marginal, Prior, SimulationError, Simulator, Task,
 };
 use ndarray::{Array2, Array3, ArrayView2};
 
-use crate::rows::{map_jacobians, map_rows};
+use crate::fixed_prior::fixed_prior;
+use crate::rows::{jacobian_rows, simulate_rows};
 
-/// Lengths of the three links.
+/// Lengths l₁, l₂, l₃ of the arm's links.
 const LENGTHS: [f64; 3] = [0.5, 0.5, 1.0];
 
-/// An arm on a rail: x = (height of its foot, three joint angles in radians), y = position of its hand.
+/// Standard deviations of x: σ² = [1/16, 1/4, 1/4, 1/4].
+const DEVIATIONS: [f64; 4] = [0.25, 0.5, 0.5, 0.5];
+
+/// D3: the end point of a planar arm (section 8.6.2).
 ///
 /// ```text
-/// y₁ = l₁ sin x₂ + l₂ sin(x₃ − x₂) + l₃ sin(x₄ − x₃ − x₂) + x₁
-/// y₂ = l₁ cos x₂ + l₂ cos(x₃ − x₂) + l₃ cos(x₄ − x₃ − x₂)
+/// y₁ = l₁ sin(x₂) + l₂ sin(x₃ − x₂) + l₃ sin(x₄ − x₃ − x₂) + x₁
+/// y₂ = l₁ cos(x₂) + l₂ cos(x₃ − x₂) + l₃ cos(x₄ − x₃ − x₂)
 /// ```
 ///
-/// with l = (1/2, 1/2, 1) and x ~ N(0, σ²), σ² = (1/16, 1/4, 1/4, 1/4).
+/// * x: starting height x₁ in units of length, joint angles x₂, x₃, x₄ in radians; x ~ N(0, σ²) with
+///   σ² = [1/16, 1/4, 1/4, 1/4]
+/// * y: position (y₁, y₂) of the arm's end in units of length, l₁ = l₂ = 0.5, l₃ = 1
+///
+/// The prior's domain spans ±1.96 σ. The signs of the angles are the paper's, which are those of Ardizzone
+/// et al., "Analyzing inverse problems with invertible neural networks" (2019), where the task comes from.
+///
+/// ```
+/// use inverse_core::Simulator;
+/// use inverse_tasks::RoboticArm;
+/// use ndarray::array;
+///
+/// let y = RoboticArm::new().simulate(array![[0.25, 0.0, 0.0, 0.0]].view())?; // stretched out
+/// assert_eq!(y, array![[0.25, 2.0]]);
+/// # Ok::<(), inverse_core::SimulationError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct RoboticArm {
     prior: IndependentPrior,
@@ -26,22 +44,29 @@ pub struct RoboticArm {
 
 impl RoboticArm {
     /// The task's name.
-    pub const NAME: &'static str = "robotic-arm";
+    pub const NAME: &str = "robotic-arm";
 
-    /// The task.
-    ///
-    /// # Errors
-    /// Never with the constants of this file; the signature is that of all tasks.
-    pub fn new() -> Result<Self, InvalidArgument> {
-        let deviations = [0.25, 0.5, 0.5, 0.5];
-        let marginals = deviations.map(|deviation| Marginal::Normal { mean: 0.0, deviation });
-        Ok(Self { prior: IndependentPrior::new(&marginals)? })
+    /// The task with the paper's prior.
+    pub fn new() -> Self {
+        let marginals = DEVIATIONS.map(|deviation| Marginal::Normal { mean: 0.0, deviation });
+        Self { prior: fixed_prior(IndependentPrior::new(&marginals)) }
     }
 }
 
-/// Directions of the three links.
-fn directions(x: &[f64; 4]) -> [f64; 3] {
-    [x[1], x[2] - x[1], x[3] - x[2] - x[1]]
+impl Default for RoboticArm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Each link as a vector (along y₁, along y₂).
+fn links([_, x2, x3, x4]: [f64; 4]) -> [(f64, f64); 3] {
+    let [l1, l2, l3] = LENGTHS;
+    let turned = |length: f64, angle: f64| {
+        let (sine, cosine) = angle.sin_cos();
+        (length * sine, length * cosine)
+    };
+    [turned(l1, x2), turned(l2, x3 - x2), turned(l3, x4 - x3 - x2)]
 }
 
 impl Simulator for RoboticArm {
@@ -54,34 +79,28 @@ impl Simulator for RoboticArm {
     }
 
     fn simulate(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>, SimulationError> {
-        map_rows(x, |x| {
-            let mut hand = [x[0], 0.0];
-            for (length, direction) in LENGTHS.iter().zip(directions(x)) {
-                let (sine, cosine) = direction.sin_cos();
-                hand[0] += length * sine;
-                hand[1] += length * cosine;
-            }
-            hand
+        simulate_rows(x, |x| {
+            let [first, second, third] = links(x);
+            [first.0 + second.0 + third.0 + x[0], first.1 + second.1 + third.1]
         })
     }
 }
 
 impl DifferentiableSimulator for RoboticArm {
     fn jacobian(&self, x: ArrayView2<'_, f64>) -> Result<Array3<f64>, SimulationError> {
-        map_jacobians(x, |x| {
-            let [first, second, third] = directions(x).map(f64::sin_cos);
-            let [l1, l2, l3] = LENGTHS;
-            // The directions' derivatives: x₂ turns the first link by 1 and the others by −1, and so on.
-            let row = |a: f64, b: f64, c: f64| [l1 * a - l2 * b - l3 * c, l2 * b - l3 * c, l3 * c];
-            let [a, b, c] = row(first.1, second.1, third.1);
-            let [d, e, f] = row(-first.0, -second.0, -third.0);
-            [[1.0, a, b, c], [0.0, d, e, f]]
+        jacobian_rows(x, |x| {
+            let [first, second, third] = links(x);
+            // A link (s, c) whose angle grows moves by (c, −s).
+            [
+                [1.0, first.1 - second.1 - third.1, second.1 - third.1, third.1],
+                [0.0, -first.0 + second.0 + third.0, -second.0 + third.0, -third.0],
+            ]
         })
     }
 }
 
 impl Task for RoboticArm {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         Self::NAME
     }
 

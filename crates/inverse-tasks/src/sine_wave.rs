@@ -1,17 +1,34 @@
-//! D2: the two-dimensional sinusoid (section 5.2).
+//! D2, the sine wave: the benchmark whose designs can be drawn on paper (section 5.2).
 
 use std::f64::consts::PI;
 
-use inverse_core::{
-    BoxPrior, DifferentiableSimulator, InvalidArgument, Prior, SimulationError, Simulator, Task,
-};
+use inverse_core::{BoxPrior, DifferentiableSimulator, Prior, SimulationError, Simulator, Task};
 use ndarray::{Array2, Array3, ArrayView2};
 
-use crate::rows::{map_jacobians, map_rows};
+use crate::fixed_prior::fixed_prior;
+use crate::rows::{jacobian_rows, simulate_rows};
 
-/// y = sin(3π x₁) + cos(3π x₂), with x uniform on [-1, 1]².
+/// Three half turns a unit of x.
+const WAVE_NUMBER: f64 = 3.0 * PI;
+
+/// D2: y = sin(3πx₁) + cos(3πx₂) (section 5.2).
 ///
-/// Every y in (-2, 2) has a family of rings of solutions: easy to look at, hard to cover.
+/// * x: two numbers without unit, uniform on the square [-1, 1]²
+/// * y: one number without unit, between -2 and 2
+///
+/// Each y has a family of closed curves, or points, of solutions, repeated over the square. The phase 3πx
+/// is rounded, so y carries an error of about |x| · 10⁻¹⁵: nothing inside the prior's square, everything
+/// where |x| is astronomic.
+///
+/// ```
+/// use inverse_core::Simulator;
+/// use inverse_tasks::SineWave;
+/// use ndarray::array;
+///
+/// let y = SineWave::new().simulate(array![[0.0, 0.0], [0.5, 1.0]].view())?;
+/// assert_eq!(y, array![[1.0], [-2.0]]);
+/// # Ok::<(), inverse_core::SimulationError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SineWave {
     prior: BoxPrior,
@@ -19,14 +36,17 @@ pub struct SineWave {
 
 impl SineWave {
     /// The task's name.
-    pub const NAME: &'static str = "sine-wave";
+    pub const NAME: &str = "sine-wave";
 
-    /// The task.
-    ///
-    /// # Errors
-    /// Never with the constants of this file; the signature is that of all tasks.
-    pub fn new() -> Result<Self, InvalidArgument> {
-        Ok(Self { prior: BoxPrior::new(&[-1.0, -1.0], &[1.0, 1.0])? })
+    /// The task with the paper's prior.
+    pub fn new() -> Self {
+        Self { prior: fixed_prior(BoxPrior::new(&[-1.0; 2], &[1.0; 2])) }
+    }
+}
+
+impl Default for SineWave {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -40,19 +60,20 @@ impl Simulator for SineWave {
     }
 
     fn simulate(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>, SimulationError> {
-        map_rows(x, |[x1, x2]| [(3.0 * PI * x1).sin() + (3.0 * PI * x2).cos()])
+        simulate_rows(x, |[x1, x2]| [(WAVE_NUMBER * x1).sin() + (WAVE_NUMBER * x2).cos()])
     }
 }
 
 impl DifferentiableSimulator for SineWave {
     fn jacobian(&self, x: ArrayView2<'_, f64>) -> Result<Array3<f64>, SimulationError> {
-        let slope = 3.0 * PI;
-        map_jacobians(x, |[x1, x2]| [[slope * (slope * x1).cos(), -slope * (slope * x2).sin()]])
+        jacobian_rows(x, |[x1, x2]| {
+            [[WAVE_NUMBER * (WAVE_NUMBER * x1).cos(), -WAVE_NUMBER * (WAVE_NUMBER * x2).sin()]]
+        })
     }
 }
 
 impl Task for SineWave {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         Self::NAME
     }
 

@@ -1,0 +1,361 @@
+//! One study: tasks, trainings, and the score of the best training on held-out targets.
+
+use std::path::PathBuf;
+
+use inverse_core::{
+    DataError, Dataset, FitError, InvalidArgument, InverseModel, Proposals, ProposeError, RandomStreams, Task,
+};
+use inverse_metrics::{ConfidenceInterval, MetricError, ResimulationErrors, resimulate};
+use inverse_models::{InputDescentSettings, ModelFileError, NeuralAdjointModel, Starts, presets};
+use inverse_tasks::UnknownTask;
+use ndarray::{Array3, ArrayView2, Axis, concatenate};
+use rand::Rng;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::paper::paper_name;
+use crate::progress::Progress;
+use crate::trained_models::TrainedModels;
+use crate::{Panel, PanelCurve, ResultFileError, ResultFolder, StudyArguments, paper_table};
+
+/// Targets a call, so that the progress bar moves; proposals do not depend on it.
+const TARGET_BLOCK: usize = 10;
+
+/// Resamples of the bootstrap, and its confidence.
+const RESAMPLES: usize = 2000;
+const LEVEL: f64 = 0.95;
+
+/// Why a study could not go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StudyError {
+    /// An argument cannot be used.
+    #[error(transparent)]
+    InvalidArgument(#[from] InvalidArgument),
+    /// No task has that name.
+    #[error(transparent)]
+    UnknownTask(#[from] UnknownTask),
+    /// Data could not be made.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Training failed.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// Inference failed.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// A metric could not be computed.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// A model could not be kept or found.
+    #[error(transparent)]
+    ModelFile(#[from] ModelFileError),
+    /// Results could not be written.
+    #[error(transparent)]
+    ResultFile(#[from] ResultFileError),
+    /// Settings that cannot be written down.
+    #[error("settings cannot be written as JSON: {0}")]
+    Settings(String),
+    /// The thread pool could not be built.
+    #[error("threads: {0}")]
+    Threads(String),
+}
+
+/// Tasks, sizes, seed and the folder of results.
+pub struct Study {
+    arguments: StudyArguments,
+    tasks: Vec<Box<dyn Task>>,
+    results: ResultFolder,
+    models: TrainedModels,
+}
+
+/// The score of one model on one task's held-out targets.
+#[derive(Debug, Clone)]
+pub struct TaskResult {
+    /// The task's name.
+    pub task: String,
+    /// The method's name, as tables print it.
+    pub method: String,
+    /// Errors of all proposals.
+    pub errors: ResimulationErrors,
+    /// r_1 of each training on the validation targets; the lowest was chosen.
+    pub validation: Vec<f64>,
+}
+
+/// One cell of a table, beside the paper's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScoreRow {
+    /// The task's name.
+    pub task: String,
+    /// The method's name.
+    pub method: String,
+    /// T.
+    pub proposals: usize,
+    /// r_T (eq. 11).
+    pub mean: f64,
+    /// Lower end of the 95% interval of r_T.
+    pub lower: f64,
+    /// Upper end of the 95% interval of r_T.
+    pub upper: f64,
+    /// Median over targets.
+    pub median: f64,
+    /// The worst target.
+    pub worst: f64,
+    /// Proposals, up to T = all, that could not be evaluated.
+    pub invalid: usize,
+    /// The paper's r_T.
+    pub paper: Option<f64>,
+}
+
+/// One point of a curve of r_T against T.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CurveRow {
+    /// The task's name.
+    pub task: String,
+    /// The method's name.
+    pub method: String,
+    /// T.
+    pub proposals: usize,
+    /// r_T (eq. 11).
+    pub mean: f64,
+    /// First quartile over targets.
+    pub lower_quartile: f64,
+    /// Median over targets.
+    pub median: f64,
+    /// Third quartile over targets.
+    pub upper_quartile: f64,
+}
+
+impl Study {
+    /// Checks the arguments, opens the folder of results (`default_folder` where none was asked for) and
+    /// sets the number of threads.
+    ///
+    /// # Errors
+    /// [`StudyError`] where an argument cannot be used, a task is unknown, or the folder cannot be written.
+    pub fn new(arguments: &StudyArguments, default_folder: &str) -> Result<Self, StudyError> {
+        arguments.validate()?;
+        let names = inverse_tasks::names();
+        let asked = arguments.tasks.iter().map(String::as_str);
+        let names: Vec<&str> = if arguments.tasks.is_empty() { names.to_vec() } else { asked.collect() };
+        let tasks = names.into_iter().map(inverse_tasks::by_name).collect::<Result<_, _>>()?;
+        inverse_models::open_device(arguments.device)?;
+        if let Some(threads) = arguments.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build_global().map_err(|error| StudyError::Threads(error.to_string()))?;
+        }
+        let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from(default_folder));
+        let results = ResultFolder::create(folder)?;
+        let models = TrainedModels::new(&results.path().join("models"), arguments.device);
+        Ok(Self { arguments: arguments.clone(), tasks, results, models })
+    }
+
+    /// The tasks, in the order asked for.
+    pub fn tasks(&self) -> &[Box<dyn Task>] {
+        &self.tasks
+    }
+
+    /// The folder of results.
+    pub fn results(&self) -> &ResultFolder {
+        &self.results
+    }
+
+    /// What the study was asked for.
+    pub fn arguments(&self) -> &StudyArguments {
+        &self.arguments
+    }
+
+    /// Trains NA on a task as often as the profile says, and scores the best training.
+    ///
+    /// # Errors
+    /// [`StudyError`] where data, training, inference or files fail.
+    pub fn neural_adjoint(&self, task: &dyn Task) -> Result<TaskResult, StudyError> {
+        let progress = Progress::new(task.name(), self.arguments.quiet);
+        let (model, validation) = self.best_neural_adjoint(task, &progress)?;
+        let errors = self.score(task, &model, &progress)?;
+        progress.finish();
+        Ok(TaskResult { task: task.name().into(), method: model.name().into(), errors, validation })
+    }
+
+    /// Scores the best training of NA under other inference settings: (label, Ω, descent) each (Table 5).
+    ///
+    /// # Errors
+    /// As [`Study::neural_adjoint`].
+    pub fn neural_adjoint_variants(
+        &self,
+        task: &dyn Task,
+        variants: &[(&str, Starts, InputDescentSettings)],
+    ) -> Result<Vec<TaskResult>, StudyError> {
+        let progress = Progress::new(task.name(), self.arguments.quiet);
+        let (model, validation) = self.best_neural_adjoint(task, &progress)?;
+        let mut results = Vec::new();
+        for (label, starts, descent) in variants {
+            let variant = model.with_inference(model.settings().start_count, *starts, descent.clone())?;
+            let errors = self.score(task, &variant, &progress)?;
+            let (task, method) = (task.name().to_owned(), (*label).to_owned());
+            results.push(TaskResult { task, method, errors, validation: validation.clone() });
+        }
+        progress.finish();
+        Ok(results)
+    }
+
+    /// The training with the lowest r_1 on validation targets, and r_1 of them all.
+    ///
+    /// # Errors
+    /// As [`Study::neural_adjoint`].
+    fn best_neural_adjoint(
+        &self,
+        task: &dyn Task,
+        progress: &Progress,
+    ) -> Result<(NeuralAdjointModel, Vec<f64>), StudyError> {
+        let profile = self.arguments.profile;
+        let streams = self.streams(task);
+        let data = Dataset::from_task(task, profile.pairs(), &mut streams.stream("data", 0))?;
+        let method = presets::neural_adjoint(task.name(), profile.source())?;
+        let mut stream = streams.stream("validation targets", 0);
+        let targets = Dataset::from_task(task, profile.validation_targets(), &mut stream)?;
+        let mut best: Option<(f64, NeuralAdjointModel)> = None;
+        let mut validation = Vec::new();
+        for training in 0..self.arguments.trainings.unwrap_or(profile.trainings()) {
+            let seed = streams.family("training", training as u64).seed();
+            progress.stage(method.surrogate.training.epochs, "training");
+            let model = self.models.neural_adjoint(task.name(), &method, &data, seed, progress)?;
+            // The same starts for each training: the trainings are compared, not their luck.
+            let proposals = model.propose(targets.y(), 1, &mut streams.stream("validation proposals", 0))?;
+            let error = resimulate(task, &proposals, targets.y())?.mean(1)?;
+            progress.note(&format!(
+                "training {}: surrogate loss {:.2e}, r_1 {error:.2e} on validation targets",
+                training + 1,
+                model.surrogate().report().validation_loss
+            ));
+            validation.push(error);
+            if best.as_ref().is_none_or(|(lowest, _)| error < *lowest) {
+                best = Some((error, model));
+            }
+        }
+        let nothing = || InvalidArgument::new("--trainings", "a training with a finite r_1", "none");
+        Ok((best.ok_or_else(nothing)?.1, validation))
+    }
+
+    /// r_T of a model on the task's held-out targets.
+    ///
+    /// # Errors
+    /// [`StudyError`] where inference or the simulator fails.
+    pub fn score(
+        &self,
+        task: &dyn Task,
+        model: &dyn InverseModel,
+        progress: &Progress,
+    ) -> Result<ResimulationErrors, StudyError> {
+        let streams = self.streams(task);
+        let count = self.arguments.targets.unwrap_or(self.arguments.profile.targets());
+        let targets = Dataset::from_task(task, count, &mut streams.stream("test targets", 0))?;
+        progress.stage(count, format!("{}: searching", model.name()));
+        let mut rng = streams.stream("test proposals", 0);
+        let proposals = propose_in_blocks(model, targets.y(), self.arguments.proposals, &mut rng, progress)?;
+        Ok(resimulate(task, &proposals, targets.y())?)
+    }
+
+    fn streams(&self, task: &dyn Task) -> RandomStreams {
+        RandomStreams::new(self.arguments.seed).family(task.name(), 0)
+    }
+
+    /// Rows of a table at one T, with 95% intervals, beside the figures of the paper's table `number`.
+    ///
+    /// # Errors
+    /// [`StudyError`] where T is more than there are proposals, or the paper has no such table.
+    pub fn score_rows(
+        &self,
+        results: &[TaskResult],
+        proposals: usize,
+        number: usize,
+    ) -> Result<Vec<ScoreRow>, StudyError> {
+        let paper = paper_table(number)?;
+        let streams = RandomStreams::new(self.arguments.seed);
+        let mut rows = Vec::new();
+        for (index, result) in results.iter().enumerate() {
+            let errors = &result.errors;
+            let mut rng = streams.stream("bootstrap", index as u64);
+            let ConfidenceInterval { lower, upper } =
+                errors.confidence_interval(proposals, LEVEL, RESAMPLES, &mut rng)?;
+            let curve = errors.curve();
+            let figure = paper
+                .value(&result.task, &result.method)
+                .or_else(|| paper.value(&result.method, paper_name(&result.task)));
+            rows.push(ScoreRow {
+                task: result.task.clone(),
+                method: result.method.clone(),
+                proposals,
+                mean: errors.mean(proposals)?,
+                lower,
+                upper,
+                median: curve.median[proposals - 1],
+                worst: curve.worst[proposals - 1],
+                invalid: errors.invalid(),
+                paper: figure,
+            });
+        }
+        Ok(rows)
+    }
+}
+
+impl TaskResult {
+    /// The curve of r_T against T, one row a T.
+    pub fn curve_rows(&self) -> Vec<CurveRow> {
+        let curve = self.errors.curve();
+        (0..curve.mean.len())
+            .map(|index| CurveRow {
+                task: self.task.clone(),
+                method: self.method.clone(),
+                proposals: index + 1,
+                mean: curve.mean[index],
+                lower_quartile: curve.lower_quartile[index],
+                median: curve.median[index],
+                upper_quartile: curve.upper_quartile[index],
+            })
+            .collect()
+    }
+
+    /// The curve as a figure draws it.
+    pub fn panel_curve(&self) -> PanelCurve {
+        let curve = self.errors.curve();
+        PanelCurve {
+            label: self.method.clone(),
+            mean: curve.mean,
+            quartiles: (curve.lower_quartile, curve.upper_quartile),
+        }
+    }
+
+    /// A panel for this task alone, with the paper's figures at T = 1 and T = 200 where it has them.
+    ///
+    /// # Errors
+    /// Never for the tables named here; the signature is that of [`paper_table`].
+    pub fn panel(&self) -> Result<Panel, StudyError> {
+        let mut references = Vec::new();
+        for (number, proposals) in [(7, 1.0), (3, 200.0)] {
+            if let Some(value) = paper_table(number)?.value(&self.task, &self.method) {
+                references.push(("the paper's NA".to_owned(), proposals, value));
+            }
+        }
+        let title = paper_name(&self.task).to_owned();
+        Ok(Panel { title, curves: vec![self.panel_curve()], references })
+    }
+}
+
+/// Proposes block by block; the same proposals as one call gives, because targets are drawn in order.
+fn propose_in_blocks(
+    model: &dyn InverseModel,
+    y: ArrayView2<'_, f64>,
+    n: usize,
+    rng: &mut dyn Rng,
+    progress: &Progress,
+) -> Result<Proposals, StudyError> {
+    let mut designs: Vec<Array3<f64>> = Vec::new();
+    for block in y.axis_chunks_iter(Axis(0), TARGET_BLOCK) {
+        designs.push(model.propose(block, n, rng)?.designs().to_owned());
+        progress.advance(block.nrows());
+    }
+    let views: Vec<_> = designs.iter().map(|block| block.view()).collect();
+    let designs = concatenate(Axis(0), &views)
+        .map_err(|error| InvalidArgument::new("model", "designs of one width", error))?;
+    Ok(Proposals::new(designs)?)
+}
