@@ -10,6 +10,7 @@ use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
 use crate::ResultFileError;
+use crate::result_files::write_atomically;
 
 /// Colours that colour-blind readers can tell apart (Okabe and Ito 2008).
 const PALETTE: [RGBColor; 7] = [
@@ -93,7 +94,7 @@ impl CurveFigure {
     /// # Errors
     /// [`ResultFileError`] where drawing or writing fails.
     pub fn save_svg(&self, path: &Path) -> Result<(), ResultFileError> {
-        crate::write_atomically(path, self.svg()?.as_bytes())
+        write_atomically(path, self.svg()?.as_bytes())
     }
 
     /// Writes the figure as PNG, in one step.
@@ -101,13 +102,12 @@ impl CurveFigure {
     /// # Errors
     /// [`ResultFileError`] where drawing or writing fails.
     pub fn save_png(&self, path: &Path) -> Result<(), ResultFileError> {
+        // plotters writes pictures by itself, to a path: let it write elsewhere, then move the bytes.
         let failed = |source| ResultFileError::Io { path: path.into(), source };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new().suffix(".png").tempfile_in(folder).map_err(failed)?;
+        let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(failed)?;
         self.draw(&BitMapBackend::new(file.path(), self.size()).into_drawing_area())
             .map_err(|reason| ResultFileError::Format { path: path.into(), reason })?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        write_atomically(path, &std::fs::read(file.path()).map_err(failed)?)
     }
 
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> DrawResult {
@@ -259,9 +259,9 @@ mod tests {
         let bytes = |name: &str| {
             let path = folder.path().join(name);
             if name.starts_with('s') {
-                figure.save_svg(&path).unwrap()
+                figure.save_svg(&path).unwrap();
             } else {
-                figure.save_png(&path).unwrap()
+                figure.save_png(&path).unwrap();
             }
             std::fs::read(path).unwrap()
         };

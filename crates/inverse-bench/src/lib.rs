@@ -30,6 +30,6 @@ pub use figure::{CurveFigure, Panel, PanelCurve};
 pub use paper::{PaperTable, paper_table};
 pub use profile::Profile;
 pub use progress::{LearningCurve, Progress};
-pub use result_files::{ResultFileError, ResultFolder, write_atomically};
+pub use result_files::{ResultFileError, ResultFolder};
 pub use study::{CurveRow, ScoreRow, Study, StudyError, TaskResult};
 pub use table::{Table, scientific};

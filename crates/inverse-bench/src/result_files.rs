@@ -1,7 +1,6 @@
 //! Result files: written whole or not at all.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -29,18 +28,10 @@ pub enum ResultFileError {
     },
 }
 
-/// Replaces the file at `path` in one step; a failed write leaves the old file.
-///
-/// # Errors
-/// [`ResultFileError::Io`] where the file cannot be written.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ResultFileError> {
-    let failed = |source| ResultFileError::Io { path: path.into(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+/// Replaces the file at `path` in one step.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ResultFileError> {
+    inverse_core::write_atomically(path, bytes)
+        .map_err(|source| ResultFileError::Io { path: path.into(), source })
 }
 
 /// A folder of results.

@@ -272,9 +272,10 @@ impl Study {
         let paper = paper_table(number)?;
         let streams = RandomStreams::new(self.arguments.seed);
         let mut rows = Vec::new();
-        for (index, result) in results.iter().enumerate() {
+        for result in results {
             let errors = &result.errors;
-            let mut rng = streams.stream("bootstrap", index as u64);
+            let purpose = format!("bootstrap {} {}", result.task, result.method);
+            let mut rng = streams.stream(&purpose, proposals as u64);
             let ConfidenceInterval { lower, upper } =
                 errors.confidence_interval(proposals, LEVEL, RESAMPLES, &mut rng)?;
             let curve = errors.curve();

@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod atomic_file;
 mod context;
 mod dataset;
 mod dataset_files;
@@ -42,6 +43,7 @@ mod standardizer;
 mod task;
 pub mod testing;
 
+pub use atomic_file::write_atomically;
 pub use context::{CheckpointPolicy, Device, FitContext};
 pub use dataset::Dataset;
 pub use domain::Domain;

@@ -72,15 +72,15 @@ fn authors_neural_adjoint(task: &str) -> Result<NeuralAdjoint, InvalidArgument> 
 }
 
 fn tuned_neural_adjoint(task: &str) -> NeuralAdjoint {
-    let mut settings = smooth(paper_widths(task), 150);
+    let mut settings = smooth(paper_widths(task), 100);
     settings.start_count = 1000;
     settings
 }
 
 fn quick_neural_adjoint() -> NeuralAdjoint {
-    let mut settings = smooth(vec![128; 3], 40);
-    settings.start_count = 256;
-    settings.descent.steps = 60;
+    let mut settings = smooth(vec![200; 3], 60);
+    settings.start_count = 400;
+    settings.descent.steps = 80;
     settings
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn save(
     let header = ModelHeader { method: method.to_owned(), library_version, description };
     tensor_file::write(&path, &header, tensors)?;
     let json = tensor_file::header_json(&path, &header)?;
-    tensor_file::write_atomically(&folder.join(READABLE_COPY), json.as_bytes())
+    tensor_file::write_bytes(&folder.join(READABLE_COPY), json.as_bytes())
 }
 
 /// A model file that was read and waits to become a model.

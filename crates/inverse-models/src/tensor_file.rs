@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -97,7 +96,7 @@ pub(crate) fn write<H: Serialize>(
     }
     let metadata = HashMap::from([(HEADER.to_owned(), json)]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(unwritable)?;
-    write_atomically(path, &file)
+    write_bytes(path, &file)
 }
 
 /// The header as JSON with its schema version.
@@ -111,16 +110,12 @@ pub(crate) fn header_json<H: Serialize>(path: &Path, header: &H) -> Result<Strin
     serde_json::to_string_pretty(&value).map_err(broken)
 }
 
-/// Replaces `path` by a file with these bytes; a failed write leaves the old file as it was.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelFileError> {
+/// Makes the folder where it does not exist, and replaces the file in one step.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), ModelFileError> {
     let failed = |source| ModelFileError::Io { path: path.into(), source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    inverse_core::write_atomically(path, bytes).map_err(failed)
 }
 
 /// Reads header and tensors from `path`.
