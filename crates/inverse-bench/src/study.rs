@@ -21,6 +21,9 @@ use crate::{Panel, PanelCurve, ResultFileError, ResultFolder, StudyArguments, pa
 /// Targets a call, so that the progress bar moves; proposals do not depend on it.
 const TARGET_BLOCK: usize = 10;
 
+/// Starts with which trainings are compared: enough to rank surrogates, a fraction of the final search.
+const VALIDATION_STARTS: usize = 250;
+
 /// Resamples of the bootstrap, and its confidence.
 const RESAMPLES: usize = 2000;
 const LEVEL: f64 = 0.95;
@@ -220,7 +223,10 @@ impl Study {
             progress.stage(method.surrogate.training.epochs, "training");
             let model = self.models.neural_adjoint(task.name(), &method, &data, seed, progress)?;
             // The same starts for each training: the trainings are compared, not their luck.
-            let proposals = model.propose(targets.y(), 1, &mut streams.stream("validation proposals", 0))?;
+            let settings = model.settings();
+            let starts = settings.start_count.min(VALIDATION_STARTS);
+            let search = model.with_inference(starts, settings.starts, settings.descent.clone())?;
+            let proposals = search.propose(targets.y(), 1, &mut streams.stream("validation proposals", 0))?;
             let error = resimulate(task, &proposals, targets.y())?.mean(1)?;
             progress.note(&format!(
                 "training {}: surrogate loss {:.2e}, r_1 {error:.2e} on validation targets",
