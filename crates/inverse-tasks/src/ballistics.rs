@@ -50,8 +50,8 @@ const DECAY_HEIGHT: f64 = TERMINAL_SPEED * DECAY_TIME;
 ///
 /// The paper does not give the constants; g = 9.81 m/s², k = 0.25 kg/s and m = 0.2 kg are those of its
 /// authors' code. That code differs from the paper, and from this type, in three points: x₃ reaches up to
-/// 81°, x₂ is max(0, N(3/2, ¼)), and the impact is the nearest of 1,500 time steps over 6 s, which misses
-/// by up to a few centimetres. (It also feeds x₄ / 15 to the networks; standardisation does that here.)
+/// 81°, x₂ is max(0, N(3/2, ¼)), and the impact is the nearest of 1,500 time steps over 6 s, which
+/// misses by up to two centimetres. (It also feeds x₄ / 15 to the networks; standardisation does that here.)
 ///
 /// ```
 /// use inverse_core::Simulator;

@@ -1,5 +1,7 @@
 //! What the simulators make of designs far from any prior.
 
+#![expect(clippy::unwrap_used, reason = "functions that tests share are tests too")]
+
 use inverse_core::{DifferentiableSimulator, SimulationError, Simulator, Task};
 use inverse_tasks::{Ballistics, RoboticArm, SineWave};
 use ndarray::{Array2, ArrayView2, Axis};
@@ -73,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn a_shifted_throw_lands_shifted(x in prop::array::uniform4(-20.0..20.0), shift in -5.0..5.0) {
+    fn a_shifted_throw_lands_shifted(x in prop::array::uniform4(-20.0..20.0_f64), shift in -5.0..5.0_f64) {
         let throws = Array2::from_shape_vec((2, 4), vec![x[0], x[1], x[2], x[3], x[0] + shift, x[1], x[2], x[3]]);
         let y = Ballistics::new().simulate(throws.unwrap().view()).unwrap();
         prop_assert_eq!(y[[0, 0]].is_nan(), y[[1, 0]].is_nan());

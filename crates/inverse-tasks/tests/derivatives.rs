@@ -1,5 +1,7 @@
 //! Every Jacobian against central differences, at designs drawn from the prior.
 
+#![expect(clippy::unwrap_used, reason = "functions that tests share are tests too")]
+
 use std::f64::consts::PI;
 
 use inverse_core::{DifferentiableSimulator, RandomStreams, Simulator, Task, numerical_jacobian};

@@ -1,5 +1,7 @@
 //! Every simulator against measurements computed with 60 digits (high_precision_vectors.py).
 
+#![expect(clippy::unwrap_used, reason = "functions that tests share are tests too")]
+
 use ndarray::{ArrayView2, Axis};
 
 const VECTORS: &str = include_str!("high_precision_vectors.csv");

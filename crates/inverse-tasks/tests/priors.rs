@@ -1,5 +1,7 @@
 //! The paper's priors: moments, supports and the domains that eq. 5 takes from them.
 
+#![expect(clippy::unwrap_used, reason = "functions that tests share are tests too")]
+
 use approx::assert_abs_diff_eq;
 use inverse_core::{Dataset, RandomStreams, Task};
 use ndarray::{Array1, array};

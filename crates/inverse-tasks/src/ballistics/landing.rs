@@ -12,8 +12,11 @@
 //! concave for a ≥ 0 and convex for a ≤ 0: Newton's iteration that starts right of the root (left of it for
 //! a ≤ 0) approaches it from that side, and bisection takes over wherever it is slow.
 
-/// Bisection alone halves any bracket this file makes to rounding well within this many steps.
-const MOST_STEPS: usize = 200;
+/// Newton needs a handful of steps, and up to 30 at a double root; this is a bound, not a setting.
+const MOST_STEPS: usize = 100;
+
+/// Below this τ the terms of the closed forms cancel too far, and a series takes over.
+const SERIES_END: f64 = 0.25;
 
 /// How far above the rounding of one operation a sum of a few is trusted.
 const ROUNDING: f64 = 8.0 * f64::EPSILON;
@@ -28,31 +31,63 @@ pub(super) fn landing_time(height: f64, climb: f64) -> Option<f64> {
     if climb <= 0.0 && height <= 0.0 {
         return (height == 0.0).then_some(0.0);
     }
-    if height < 0.0 {
-        // F at its peak τ = ln a is c + b − ln a = c + e^τ − 1 − τ.
-        let apex = climb.ln_1p();
-        let (_, minus_rise) = mean_decay(-apex);
-        if height < apex * minus_rise {
-            return None;
-        }
+    if height < 0.0 && peak(height, climb) < 0.0 {
+        return None;
     }
     let (lower, upper) = bracket(height, climb);
     let start = if climb > -1.0 { upper } else { lower };
     Some(falling_root(height, climb, start, lower, upper))
 }
 
-/// The share of F that matters for small τ: E = (1 − e^{−τ}) / τ, the mean of e^{−t} over [0, τ], and
-/// 1 − E, each to full relative precision for either sign of τ.
-fn mean_decay(tau: f64) -> (f64, f64) {
-    if tau.abs() < 0.25 {
-        // 1 − E = τ/2! − τ²/3! + τ³/4! − …, by Horner's scheme from the term of τ¹².
-        let series = (2..=13).rev().fold(0.0, |sum, n| (1.0 - tau * sum) / f64::from(n));
-        let complement = tau * series;
-        (1.0 - complement, complement)
-    } else {
-        let mean = -(-tau).exp_m1() / tau;
-        (mean, 1.0 - mean)
+/// F at its largest, τ = ln a, for `climb` above 0: c + b − ln a, which is c + e^τ − 1 − τ.
+fn peak(height: f64, climb: f64) -> f64 {
+    let apex = climb.ln_1p();
+    if apex < SERIES_END { height - apex * fading(-apex) } else { (height + climb) - apex }
+}
+
+/// 1 − (1 − e^{−τ}) / τ = τ/2! − τ²/3! + τ³/4! − …, to full relative precision for |τ| < [`SERIES_END`].
+fn fading(tau: f64) -> f64 {
+    // Horner's scheme from the term of τ¹².
+    tau * (2..=13).rev().fold(0.0, |sum, n| (1.0 - tau * sum) / f64::from(n))
+}
+
+/// F at one τ > 0, up to a positive factor.
+struct Excess {
+    /// F times the factor.
+    value: f64,
+    /// How much of the value may be rounding.
+    rounding: f64,
+    /// F / F′.
+    correction: f64,
+}
+
+impl Excess {
+    fn at(tau: f64, height: f64, climb: f64) -> Self {
+        if tau < SERIES_END {
+            // F / τ, which neither cancels nor underflows where τ is tiny.
+            let fading = fading(tau);
+            let mean = 1.0 - fading;
+            let terms = [height / tau, climb * mean, -fading];
+            let spent = tau * mean;
+            let slope = climb * (1.0 - spent) - spent;
+            Self::new(terms, |value| tau * (value / slope))
+        } else {
+            // F = s − τ − a e^{−τ}, which does not cancel where height and climb do.
+            let left = (1.0 + climb) * (-tau).exp();
+            Self::new([asymptotic_root(height, climb), -tau, -left], |value| value / (left - 1.0))
+        }
     }
+
+    fn new(terms: [f64; 3], correction: impl Fn(f64) -> f64) -> Self {
+        let value = terms.iter().sum();
+        let rounding = ROUNDING * terms.iter().map(|term| term.abs()).sum::<f64>();
+        Self { value, rounding, correction: correction(value) }
+    }
+}
+
+/// s = 1 + b + c, the root of the line s − τ that F approaches; exact where b and c cancel.
+fn asymptotic_root(height: f64, climb: f64) -> f64 {
+    1.0 + (climb + height)
 }
 
 /// Bounds of the last root, between which F falls from F ≥ 0 to F ≤ 0.
@@ -61,7 +96,7 @@ fn mean_decay(tau: f64) -> (f64, f64) {
 /// e^{−τ} ≥ (2 − τ) / (2 + τ) turns F into a quadratic that lies above it, whose root is close where τ is
 /// small.
 fn bracket(height: f64, climb: f64) -> (f64, f64) {
-    let s = 1.0 + climb + height;
+    let s = asymptotic_root(height, climb);
     let (lower, upper) = if climb >= 0.0 {
         (climb.ln_1p(), quadratic_root(climb + 0.5 * height, height).min(s))
     } else {
@@ -94,26 +129,22 @@ fn falling_root(height: f64, climb: f64, start: f64, mut lower: f64, mut upper: 
     let mut tau = start;
     let mut last_step = upper - lower;
     for _ in 0..MOST_STEPS {
-        let (mean, complement) = mean_decay(tau);
-        // F / τ, which neither underflows nor cancels where τ is tiny.
-        let terms = [height / tau, climb * mean, -complement];
-        let excess = terms[0] + terms[1] + terms[2];
-        if excess.abs() <= ROUNDING * terms.iter().map(|term| term.abs()).sum::<f64>() {
-            break;
-        }
-        if excess > 0.0 {
+        let excess = Excess::at(tau, height, climb);
+        if excess.value > 0.0 {
             lower = tau;
         } else {
             upper = tau;
         }
-        let spent = tau * mean;
-        let slope = climb * (1.0 - spent) - spent;
-        let newton = tau - tau * (excess / slope);
-        let good = newton > lower && newton < upper && (newton - tau).abs() <= 0.5 * last_step;
+        let newton = tau - excess.correction;
+        let good = newton >= lower && newton <= upper && excess.correction.abs() <= 0.5 * last_step;
+        let settled = excess.value.abs() <= excess.rounding;
+        if settled && !good {
+            break;
+        }
         let next = if good { newton } else { 0.5 * (lower + upper) };
         last_step = (next - tau).abs();
         tau = next;
-        if last_step <= ROUNDING * tau {
+        if settled || last_step <= f64::EPSILON * tau {
             break;
         }
     }
@@ -135,10 +166,12 @@ mod tests {
     /// F(τ) = 0 up to the rounding of its terms, and F does not rise there.
     fn assert_is_last_root(height: f64, climb: f64, tau: f64) {
         assert!(tau >= 0.0 && tau.is_finite(), "τ = {tau} for c = {height}, b = {climb}");
-        let (mean, complement) = mean_decay(tau);
-        let (spent, fallen) = (tau * mean, tau * complement);
+        let spent = -(-tau).exp_m1();
+        let fallen = if tau < SERIES_END { tau * fading(tau) } else { tau - spent };
         let residual = height + climb * spent - fallen;
-        let tolerance = 8.0 * ROUNDING * (height.abs() + (climb * spent).abs() + fallen);
+        // A τ below the normal numbers is rounded to a multiple of the smallest one.
+        let smallest = climb.abs() * f64::MIN_POSITIVE;
+        let tolerance = 8.0 * ROUNDING * (height.abs() + (climb * spent).abs() + fallen) + smallest;
         assert!(residual.abs() <= tolerance, "F = {residual:e} at τ = {tau} for c = {height}, b = {climb}");
         let slope = climb * (-tau).exp() - spent;
         let tolerance = 8.0 * ROUNDING * (climb.abs() + spent);
@@ -148,15 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn mean_decay_is_smooth_where_the_series_ends() {
-        for tau in [0.25_f64, -0.25] {
-            let (inside, outside) = (mean_decay(tau * (1.0 - f64::EPSILON)), mean_decay(tau));
-            assert!((inside.1 / outside.1 - 1.0).abs() < 1e-14, "{inside:?} {outside:?}");
-            assert_eq!(inside.0, outside.0);
+    fn the_series_meets_the_closed_form() {
+        for tau in [SERIES_END, -SERIES_END, 0.2, -0.2] {
+            let closed = 1.0 + (-tau).exp_m1() / tau;
+            assert!((fading(tau) / closed - 1.0).abs() < 4.0 * f64::EPSILON / closed.abs(), "{tau}");
         }
-        // 1 − E = τ/2 − τ²/6 + …
-        assert_eq!(mean_decay(1e-12).1, 1e-12 / 2.0 - 1e-24 / 6.0);
-        assert_eq!(mean_decay(0.0), (1.0, 0.0));
+        // τ/2 − τ²/6 + …
+        assert!((fading(1e-12) / (1e-12 / 2.0 - 1e-24 / 6.0) - 1.0).abs() <= f64::EPSILON);
+        assert_eq!(fading(0.0), 0.0);
     }
 
     #[test]
@@ -168,6 +200,8 @@ mod tests {
         // a = 0, thrown down at the terminal speed: no acceleration, τ = c.
         let steady = landing_time(2.5, -1.0).unwrap();
         assert!((steady / 2.5 - 1.0).abs() < 1e-15, "{steady}");
+        // Thrown up from a hole as deep as it is fast: the ball is gone before it is out.
+        assert_eq!(landing_time(-1e258, 1e258), None);
         // Without drag τ = b + √(b² + 2c); drag matters in the 10th digit here.
         let gentle = landing_time(1e-20, 1e-10).unwrap();
         assert!((gentle / (1e-10 * (1.0 + 3_f64.sqrt())) - 1.0).abs() < 1e-9, "{gentle}");
@@ -176,12 +210,13 @@ mod tests {
     #[test]
     fn a_throw_that_hardly_reaches_the_ground_decides_for_either_side() {
         for climb in [1e-6, 1e-2, 1.0, 40.0, 1e6] {
-            let apex = f64::ln_1p(climb);
-            let rise = apex * mean_decay(-apex).1;
+            let rise = -peak(0.0, climb);
             assert!(rise < 0.0);
-            assert_eq!(landing_time(rise * (1.0 + 1e-12), climb), None);
-            let above = rise * (1.0 - 1e-12);
-            assert_is_last_root(above, climb, landing_time(above, climb).unwrap());
+            for gap in [1e-12, 1e-8, 1e-4, 0.1] {
+                assert_eq!(landing_time(rise * (1.0 + gap), climb), None);
+                let above = rise * (1.0 - gap);
+                assert_is_last_root(above, climb, landing_time(above, climb).unwrap());
+            }
         }
     }
 
