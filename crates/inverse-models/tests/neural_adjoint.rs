@@ -1,4 +1,5 @@
 //! The Neural-Adjoint method trains real networks here, and refuses what it cannot work with.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,5 @@
 //! Saved models: the same bits in a new process, and typed errors for every file that is not a model.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,84 @@
+//! Random shapes and values at the public functions of the light crates: an answer or an error, no panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
+
+use inverse::core::{Standardizer, check_matrix, numerical_jacobian};
+use inverse::prelude::*;
+use ndarray::{Array1, Array2, Array3};
+use proptest::prelude::*;
+
+fn value() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        6 => -10.0..10.0_f64,
+        1 => prop::num::f64::ANY,
+        1 => prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::MAX), Just(-0.0), Just(f64::MIN_POSITIVE)],
+    ]
+}
+
+fn matrix() -> impl Strategy<Value = Array2<f64>> {
+    (0..6_usize, 0..6_usize).prop_flat_map(|shape| {
+        prop::collection::vec(value(), shape.0 * shape.1)
+            .prop_map(move |values| Array2::from_shape_vec(shape, values).unwrap())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn core_types(a in matrix(), b in matrix(), share in value(), step in value(), rows in prop::collection::vec(0..9_usize, 0..5)) {
+        let mut rng = RandomStreams::new(1).stream("any", 0);
+        let _ = check_matrix("a", a.view(), 3);
+        if let Ok(standardizer) = Standardizer::fit(a.view()) {
+            prop_assert!(standardizer.validate().is_ok());
+            let _ = standardizer.transform(b.view());
+            let _ = standardizer.inverse(b.view());
+        }
+        if let Ok(domain) = Domain::from_samples(a.view()) {
+            let _ = domain.boundary_loss(b.view());
+        }
+        let row = |m: &Array2<f64>| m.rows().into_iter().next().map(|row| row.to_vec()).unwrap_or_default();
+        let _ = Domain::new(Array1::from(row(&a)), Array1::from(row(&b)));
+        if let Ok(prior) = BoxPrior::new(&row(&a), &row(&b)) {
+            prop_assert!(prior.sample(4, &mut rng).iter().all(|value| value.is_finite()));
+            let _ = prior.log_density(b.view());
+        }
+        if let Ok(data) = Dataset::new(a.clone(), b.clone()) {
+            prop_assert_eq!(data.content_hash().len(), 64);
+            let _ = data.split(share, &mut rng);
+            let _ = data.select(&rows);
+        }
+        for name in inverse::tasks::names() {
+            let task = inverse::tasks::by_name(name).unwrap();
+            let _ = task.simulate(a.view());
+            let _ = task.prior().log_density(a.view());
+            let _ = numerical_jacobian(&*task, a.view(), step);
+        }
+    }
+
+    #[test]
+    fn marginals(first in value(), second in value(), kind in 0..3) {
+        let marginal = match kind {
+            0 => Marginal::Uniform { lower: first, upper: second },
+            1 => Marginal::Normal { mean: first, deviation: second },
+            _ => Marginal::Poisson { rate: first },
+        };
+        if let Ok(prior) = IndependentPrior::new(&[marginal]) {
+            let x = prior.sample(3, &mut RandomStreams::new(1).stream("any", 0));
+            let _ = prior.log_density(x.view());
+        }
+    }
+
+    #[test]
+    fn metrics(shape in (0..4_usize, 0..4_usize, 0..4_usize), values in prop::collection::vec(value(), 64), y in matrix(), t in 0..6_usize, level in value()) {
+        let designs = Array3::from_shape_fn(shape, |(i, j, k)| values[(i * 16 + j * 4 + k) % 64]);
+        let mut rng = RandomStreams::new(2).stream("any", 0);
+        if let Ok(proposals) = Proposals::new(designs) {
+            let sum = FnSimulator::new(2, 1, |x, y| y[0] = x[0] + x[1]).unwrap();
+            if let Ok(errors) = resimulate(&sum, &proposals, y.view()) {
+                let curve = errors.curve();
+                prop_assert!(curve.mean.iter().all(|mean| *mean >= 0.0));
+                let _ = errors.confidence_interval(t, level, 5, &mut rng);
+            }
+        }
+    }
+}
