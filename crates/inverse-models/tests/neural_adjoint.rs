@@ -117,6 +117,11 @@ fn later_targets_do_not_change_earlier_ones() {
 }
 
 #[test]
+fn the_model_conforms() {
+    inverse_core::testing::check_model(sine_model(), array![[0.3], [1.0], [-1.9]].view(), 1).unwrap();
+}
+
+#[test]
 fn requests_that_cannot_be_met_are_named() {
     let model = sine_model();
     let mut rng = RandomStreams::new(6).stream("propose", 0);
