@@ -1,6 +1,8 @@
 //! Figures of r_T against T, as SVG and PNG (Fig. 3, 5 and 8).
 
-use std::ops::Range;
+mod legend;
+
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::Once;
 
@@ -9,6 +11,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
+use self::legend::{LEGEND_GAP, LEGEND_ROW, LegendEntry, draw_legend, lay_out};
 use crate::ResultFileError;
 use crate::result_files::write_atomically;
 
@@ -26,17 +29,22 @@ const PALETTE: [RGBColor; 7] = [
 const FONT: &str = "sans-serif";
 const PANEL_WIDTH: u32 = 560;
 const PANEL_HEIGHT: u32 = 440;
-const LEGEND_HEIGHT: u32 = 60;
-const LEGEND_SPACING: i32 = 190;
+/// The most panels for which a figure grows; more share the width.
+const MOST_PANELS: usize = 16;
+/// PNG pixels a unit of the figure: letters and lines stay smooth in print.
+const PNG_SCALE: u32 = 2;
+/// What an axis can hold. Plotters' logarithmic axes never end where limits differ by more than a float holds.
+const DRAWABLE: RangeInclusive<f64> = 1e-60..=1e60;
 
-/// One curve: entry T − 1 belongs to T. Values that are not positive and finite are left out.
+/// One curve: entry T − 1 belongs to T. Values outside 1e-60 to 1e60 (zero, infinite and
+/// NaN among them) are left out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PanelCurve {
     /// Name in the legend; equal names have equal colours in all panels.
     pub label: String,
     /// r_T.
     pub mean: Vec<f64>,
-    /// First and third quartile over targets, drawn as a band; may be empty.
+    /// First and third quartile over targets, drawn as a band where both can be drawn; may be empty.
     pub quartiles: (Vec<f64>, Vec<f64>),
 }
 
@@ -73,9 +81,23 @@ pub struct CurveFigure {
 
 type DrawResult = Result<(), String>;
 
+fn register_fonts() {
+    static FONTS: Once = Once::new();
+    FONTS.call_once(|| {
+        // The font is known to be sound; if it were refused, drawing text would say so.
+        let _ = register_font(FONT, FontStyle::Normal, UBUNTU_LIGHT);
+    });
+}
+
 impl CurveFigure {
-    fn size(&self) -> (u32, u32) {
-        (PANEL_WIDTH * self.panels.len().clamp(1, 16) as u32, PANEL_HEIGHT + LEGEND_HEIGHT)
+    /// Width of the figure, in its own units.
+    fn width(&self) -> u32 {
+        PANEL_WIDTH * self.panels.len().clamp(1, MOST_PANELS) as u32
+    }
+
+    /// Pixels at `scale`, for a legend of that many rows.
+    fn size(&self, legend_rows: usize, scale: u32) -> (u32, u32) {
+        (self.width() * scale, (PANEL_HEIGHT + LEGEND_ROW * legend_rows.max(1) as u32 + LEGEND_GAP) * scale)
     }
 
     /// The figure as SVG.
@@ -83,9 +105,12 @@ impl CurveFigure {
     /// # Errors
     /// [`ResultFileError::Format`] where drawing fails.
     pub fn svg(&self) -> Result<String, ResultFileError> {
+        let legend = lay_out(&self.labels(), self.width());
         let mut text = String::new();
-        self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area())
+        let area = SVGBackend::with_string(&mut text, self.size(legend.len(), 1)).into_drawing_area();
+        self.draw(&area, &legend, 1)
             .map_err(|reason| ResultFileError::Format { path: "figure.svg".into(), reason })?;
+        drop(area);
         Ok(text)
     }
 
@@ -105,24 +130,26 @@ impl CurveFigure {
         // plotters writes pictures by itself, to a path: let it write elsewhere, then move the bytes.
         let failed = |source| ResultFileError::Io { path: path.into(), source };
         let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(failed)?;
-        self.draw(&BitMapBackend::new(file.path(), self.size()).into_drawing_area())
+        let legend = lay_out(&self.labels(), self.width());
+        let area = BitMapBackend::new(file.path(), self.size(legend.len(), PNG_SCALE)).into_drawing_area();
+        self.draw(&area, &legend, PNG_SCALE)
             .map_err(|reason| ResultFileError::Format { path: path.into(), reason })?;
         write_atomically(path, &std::fs::read(file.path()).map_err(failed)?)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> DrawResult {
-        static FONTS: Once = Once::new();
-        FONTS.call_once(|| {
-            // The font is known to be sound; if it were refused, drawing text would say so.
-            let _ = register_font(FONT, FontStyle::Normal, UBUNTU_LIGHT);
-        });
+    fn draw<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        legend: &[Vec<LegendEntry>],
+        scale: u32,
+    ) -> DrawResult {
         area.fill(&WHITE).map_err(text)?;
-        let (panels, legend) = area.split_vertically(PANEL_HEIGHT);
+        let (panels, below) = area.split_vertically(PANEL_HEIGHT * scale);
         let labels = self.labels();
         for (panel, area) in self.panels.iter().zip(panels.split_evenly((1, self.panels.len().max(1)))) {
-            draw_panel(panel, &labels, &area)?;
+            draw_panel(panel, &labels, &area, scale)?;
         }
-        draw_legend(&labels, &legend)?;
+        draw_legend(legend, &labels, &below, scale)?;
         area.present().map_err(text)
     }
 
@@ -151,7 +178,12 @@ fn color(labels: &[(String, bool)], name: &str) -> RGBColor {
 }
 
 fn drawable(value: f64) -> bool {
-    value.is_finite() && value > 1e-300
+    DRAWABLE.contains(&value)
+}
+
+/// Whether both coordinates of a reference fit the axes; T starts at 1.
+fn reachable((_, t, value): &(String, f64, f64)) -> bool {
+    *t >= 1.0 && drawable(*t) && drawable(*value)
 }
 
 /// Powers of ten around everything that is drawn.
@@ -171,37 +203,45 @@ fn bounds(panel: &Panel) -> (Range<f64>, Range<f64>) {
     let bottom = 10_f64.powf(low.log10().floor());
     let top = 10_f64.powf(high.log10().ceil()).max(bottom * 10.0);
     let longest = panel.curves.iter().map(|curve| curve.mean.len()).max().unwrap_or(1);
-    let furthest = panel.references.iter().map(|(_, t, _)| *t).fold(longest as f64, f64::max);
-    (1.0..furthest.max(10.0) * 1.1, bottom..top)
+    let furthest = panel
+        .references
+        .iter()
+        .filter(|point| reachable(point))
+        .map(|(_, t, _)| *t)
+        .fold(longest as f64, f64::max);
+    // A hair of room keeps the outer powers of ten, with their labels, inside the axis.
+    (1.0..furthest.max(10.0) * 1.1, bottom * (1.0 - 1e-9)..top * (1.0 + 1e-9))
 }
 
 fn draw_panel<B: DrawingBackend>(
     panel: &Panel,
     labels: &[(String, bool)],
     area: &DrawingArea<B, Shift>,
+    scale: u32,
 ) -> DrawResult {
     let (x_range, y_range) = bounds(panel);
     let decades = (y_range.end / y_range.start).log10().round() as usize;
     let mut chart = ChartBuilder::on(area)
-        .caption(&panel.title, (FONT, 24))
-        .margin(12)
-        .margin_right(24)
-        .x_label_area_size(48)
-        .y_label_area_size(74)
+        .caption(&panel.title, (FONT, 24 * scale))
+        .margin(12 * scale)
+        .margin_right(24 * scale)
+        .x_label_area_size(48 * scale)
+        .y_label_area_size(74 * scale)
         .build_cartesian_2d(x_range.log_scale(), y_range.log_scale())
         .map_err(text)?;
     chart
         .configure_mesh()
-        .light_line_style(BLACK.mix(0.05))
-        .bold_line_style(BLACK.mix(0.15))
+        .set_all_tick_mark_size(5 * scale)
+        .light_line_style(BLACK.mix(0.05).stroke_width(scale))
+        .bold_line_style(BLACK.mix(0.15).stroke_width(scale))
         .x_desc("number of proposals T")
         .y_desc("re-simulation error r_T")
         .x_labels(6)
         .y_labels(decades.clamp(2, 10) + 1)
         .x_label_formatter(&|t| format!("{t:.0}"))
         .y_label_formatter(&|error| format!("{error:.0e}"))
-        .label_style((FONT, 17))
-        .axis_desc_style((FONT, 19))
+        .label_style((FONT, 17 * scale))
+        .axis_desc_style((FONT, 19 * scale))
         .draw()
         .map_err(text)?;
     for curve in &panel.curves {
@@ -210,34 +250,22 @@ fn draw_panel<B: DrawingBackend>(
             let numbered = values.iter().enumerate().map(|(index, value)| (index as f64 + 1.0, *value));
             numbered.filter(|(_, value)| drawable(*value)).collect()
         };
-        let (mut band, upper) = (points(&curve.quartiles.0), points(&curve.quartiles.1));
-        band.extend(upper.into_iter().rev());
+        // An edge that jumps to another T where one quartile is missing would draw a wedge that is not there.
+        let pairs = curve.quartiles.0.iter().zip(&curve.quartiles.1).enumerate();
+        let inside: Vec<_> = pairs.filter(|(_, (low, high))| drawable(**low) && drawable(**high)).collect();
+        let lower = inside.iter().map(|(index, (low, _))| (*index as f64 + 1.0, **low));
+        let upper = inside.iter().rev().map(|(index, (_, high))| (*index as f64 + 1.0, **high));
+        let band: Vec<(f64, f64)> = lower.chain(upper).collect();
         if band.len() > 2 {
             chart.draw_series(std::iter::once(Polygon::new(band, color.mix(0.15)))).map_err(text)?;
         }
-        chart.draw_series(LineSeries::new(points(&curve.mean), color.stroke_width(3))).map_err(text)?;
+        chart
+            .draw_series(LineSeries::new(points(&curve.mean), color.stroke_width(3 * scale)))
+            .map_err(text)?;
     }
-    for (name, t, value) in panel.references.iter().filter(|(.., value)| drawable(*value)) {
-        let style = color(labels, name).stroke_width(3);
-        chart.draw_series(std::iter::once(Cross::new((*t, *value), 8, style))).map_err(text)?;
-    }
-    Ok(())
-}
-
-fn draw_legend<B: DrawingBackend>(labels: &[(String, bool)], area: &DrawingArea<B, Shift>) -> DrawResult {
-    let (width, height) = area.dim_in_pixel();
-    let start = (width as i32 - LEGEND_SPACING * labels.len() as i32).max(0) / 2;
-    let middle = height as i32 / 2;
-    for (index, (name, is_curve)) in labels.iter().enumerate() {
-        let left = start + LEGEND_SPACING * index as i32;
-        let style = color(labels, name).stroke_width(3);
-        if *is_curve {
-            area.draw(&PathElement::new(vec![(left, middle), (left + 30, middle)], style)).map_err(text)?;
-        } else {
-            area.draw(&Cross::new((left + 15, middle), 8, style)).map_err(text)?;
-        }
-        let place = (left + 40, middle - 10);
-        area.draw(&Text::new(name.clone(), place, (FONT, 19).into_font())).map_err(text)?;
+    for (name, t, value) in panel.references.iter().filter(|point| reachable(point)) {
+        let style = color(labels, name).stroke_width(3 * scale);
+        chart.draw_series(std::iter::once(Cross::new((*t, *value), 8 * scale, style))).map_err(text)?;
     }
     Ok(())
 }
@@ -279,6 +307,38 @@ mod tests {
             figure(mean).svg().unwrap();
         }
         CurveFigure { panels: vec![] }.svg().unwrap();
+        figure(vec![f64::MAX, 1e300, 1e-299, 5e-324]).svg().unwrap();
+        figure(vec![1e60, 1e-60]).svg().unwrap();
+        let mut odd = figure(vec![1.0, 0.5]);
+        let places = [f64::INFINITY, f64::NAN, 0.0, -1.0, 1e300];
+        odd.panels[0].references = places.iter().map(|t| ("paper".into(), *t, 1.0)).collect();
+        odd.panels[0].curves[0].quartiles = (vec![0.5], vec![f64::INFINITY, 1.0, 2.0]);
+        assert!(!odd.svg().unwrap().contains("NaN"));
+    }
+
+    #[test]
+    fn legends_fit_the_figure() {
+        let mut figure = figure(vec![1e-3]);
+        let one = figure.panels[0].curves[0].clone();
+        let labels = (0..9).map(|index| format!("a method with a long name {index}"));
+        figure.panels[0].curves = labels.map(|label| PanelCurve { label, ..one.clone() }).collect();
+        let legend = lay_out(&figure.labels(), figure.width());
+        assert!(legend.len() > 1);
+        assert_eq!(legend.iter().map(Vec::len).sum::<usize>(), 10);
+        for row in &legend {
+            assert!(row.iter().map(|entry| entry.width).sum::<u32>() <= figure.width());
+        }
+    }
+
+    #[test]
+    fn axes_reach_their_outer_powers_of_ten() {
+        for exponent in -40..40 {
+            let power = |exponent: i32| format!("1e{exponent}").parse::<f64>().unwrap();
+            let mut panel = figure(vec![3.0 * power(exponent)]).panels.remove(0);
+            panel.references.clear();
+            let (_, y) = bounds(&panel);
+            assert!(y.contains(&power(exponent)) && y.contains(&power(exponent + 1)), "{exponent}: {y:?}");
+        }
     }
 
     #[test]

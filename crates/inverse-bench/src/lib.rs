@@ -29,7 +29,7 @@ pub use arguments::StudyArguments;
 pub use figure::{CurveFigure, Panel, PanelCurve};
 pub use paper::{PaperTable, paper_table};
 pub use profile::Profile;
-pub use progress::{LearningCurve, Progress};
+pub use progress::{EpochProgress, Progress};
 pub use result_files::{ResultFileError, ResultFolder};
 pub use study::{CurveRow, ScoreRow, Study, StudyError, TaskResult};
 pub use table::{Table, scientific};

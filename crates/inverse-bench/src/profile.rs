@@ -1,6 +1,10 @@
 //! How large a study is.
 
+use std::fmt;
+use std::str::FromStr;
+
 use clap::ValueEnum;
+use inverse_core::InvalidArgument;
 use inverse_models::presets::Source;
 use serde::Serialize;
 
@@ -56,5 +60,38 @@ impl Profile {
             Self::Smoke | Self::Quick => 1,
             Self::Paper => 3,
         }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Smoke => "smoke",
+            Self::Quick => "quick",
+            Self::Paper => "paper",
+        })
+    }
+}
+
+impl FromStr for Profile {
+    type Err = InvalidArgument;
+
+    fn from_str(text: &str) -> Result<Self, InvalidArgument> {
+        <Self as ValueEnum>::from_str(text, false)
+            .map_err(|_| InvalidArgument::new("profile", "`smoke`, `quick` or `paper`", format!("`{text}`")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_command_line() {
+        for profile in Profile::value_variants() {
+            assert_eq!(profile.to_string().parse(), Ok(*profile));
+        }
+        let error = "huge".parse::<Profile>().unwrap_err().to_string();
+        assert_eq!(error, "invalid `profile`: expected `smoke`, `quick` or `paper`, found `huge`");
     }
 }

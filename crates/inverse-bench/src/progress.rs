@@ -1,10 +1,9 @@
-//! Progress on the terminal, and learning curves.
+//! Progress on the terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use inverse_core::{EpochReport, Observer, Signal};
-use serde::Serialize;
 
 use crate::table::scientific;
 
@@ -39,9 +38,19 @@ impl Progress {
         self.bar.set_message(message.into());
     }
 
-    /// Counts finished steps.
+    /// Counts finished steps; where there is no terminal, a finished stage leaves a line in the log.
     pub fn advance(&self, steps: usize) {
         self.bar.inc(steps as u64);
+        if let Some(line) = self.finished_stage().filter(|_| self.bar.is_hidden()) {
+            self.note(&line);
+        }
+    }
+
+    /// The line for a stage whose steps are all done.
+    fn finished_stage(&self) -> Option<String> {
+        let length = self.bar.length()?;
+        (length > 0 && self.bar.position() >= length)
+            .then(|| format!("{}: {length} done", self.bar.message()))
     }
 
     /// Leaves one line that stays, on the terminal or in a log.
@@ -62,41 +71,20 @@ impl Progress {
     }
 }
 
-/// One row of a learning curve.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LearningCurveRow {
-    /// What was trained.
-    pub stage: String,
-    /// Epoch, counted from 1.
-    pub epoch: usize,
-    /// Mean training loss.
-    pub training_loss: f64,
-    /// Loss on held-out pairs.
-    pub validation_loss: Option<f64>,
-    /// Learning rate.
-    pub learning_rate: f64,
-}
-
-/// An observer that moves a progress bar and keeps the learning curve.
+/// An observer that moves a progress bar with each epoch.
 #[derive(Debug)]
-pub struct LearningCurve<'a> {
+pub struct EpochProgress<'a> {
     progress: &'a Progress,
-    rows: Vec<LearningCurveRow>,
 }
 
-impl<'a> LearningCurve<'a> {
+impl<'a> EpochProgress<'a> {
     /// Watches a training whose epochs move `progress`.
     pub fn new(progress: &'a Progress) -> Self {
-        Self { progress, rows: Vec::new() }
-    }
-
-    /// The epochs so far.
-    pub fn rows(&self) -> &[LearningCurveRow] {
-        &self.rows
+        Self { progress }
     }
 }
 
-impl Observer for LearningCurve<'_> {
+impl Observer for EpochProgress<'_> {
     fn epoch(&mut self, report: &EpochReport) -> Signal {
         let held_out = report.validation_loss.map(|loss| format!(", held out {}", scientific(loss)));
         self.progress.bar.set_length(report.epochs as u64);
@@ -108,13 +96,6 @@ impl Observer for LearningCurve<'_> {
             held_out.unwrap_or_default(),
             report.learning_rate
         ));
-        self.rows.push(LearningCurveRow {
-            stage: report.stage.clone(),
-            epoch: report.epoch,
-            training_loss: report.training_loss,
-            validation_loss: report.validation_loss,
-            learning_rate: report.learning_rate,
-        });
         Signal::Continue
     }
 }
@@ -124,10 +105,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn curves_keep_every_epoch() {
+    fn finished_stages_are_known() {
         let progress = Progress::new("test", true);
-        let mut curve = LearningCurve::new(&progress);
-        let mut report = EpochReport {
+        progress.stage(20, "NA: searching");
+        progress.advance(10);
+        assert_eq!(progress.finished_stage(), None);
+        progress.advance(10);
+        assert_eq!(progress.finished_stage().as_deref(), Some("NA: searching: 20 done"));
+        progress.stage(20, "another");
+        assert_eq!(progress.finished_stage(), None);
+    }
+
+    #[test]
+    fn epochs_move_the_bar() {
+        let progress = Progress::new("test", true);
+        let report = EpochReport {
             stage: "surrogate".into(),
             epoch: 1,
             epochs: 2,
@@ -136,10 +128,7 @@ mod tests {
             learning_rate: 1e-3,
             elapsed: Duration::ZERO,
         };
-        assert_eq!(curve.epoch(&report), Signal::Continue);
-        report.epoch = 2;
-        curve.epoch(&report);
-        assert_eq!(curve.rows().iter().map(|row| row.epoch).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(progress.bar.length(), Some(2));
+        assert_eq!(EpochProgress::new(&progress).epoch(&report), Signal::Continue);
+        assert_eq!((progress.bar.position(), progress.bar.length()), (1, Some(2)));
     }
 }

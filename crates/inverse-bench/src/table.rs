@@ -45,8 +45,13 @@ impl Table {
         lines.map(|row| Self::line(row, &widths).join("  ").trim_end().to_owned() + "\n").collect()
     }
 
-    /// A Markdown table.
+    /// A Markdown table; `|` in a cell is escaped.
     pub fn markdown(&self) -> String {
+        let escape = |row: &Vec<String>| row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        Self { header: escape(&self.header), rows: self.rows.iter().map(escape).collect() }.escaped_markdown()
+    }
+
+    fn escaped_markdown(&self) -> String {
         let widths = self.widths();
         let render = |row: &[String]| format!("| {} |\n", Self::line(row, &widths).join(" | "));
         let rules = widths.iter().enumerate().map(|(index, width)| {
@@ -79,6 +84,9 @@ mod tests {
             "| task          |   r_200 |\n| ------------- | ------: |\n\
              | D1            | 2.50e-7 |\n| a longer name |         |\n"
         );
+        let mut bars = Table::new(&["|r|", "n"]);
+        bars.push(vec!["a".into(), "1".into()]);
+        assert!(bars.markdown().starts_with("| \\|r\\| |   n |\n"));
         assert_eq!(scientific(f64::INFINITY), "inf");
         assert_eq!(scientific(f64::NAN), "NaN");
     }

@@ -8,7 +8,7 @@ use inverse_core::{CheckpointPolicy, Dataset, Device, FitContext, Method};
 use inverse_models::{NeuralAdjoint, NeuralAdjointModel, SavedModel};
 use sha2::{Digest, Sha256};
 
-use crate::progress::{LearningCurve, Progress};
+use crate::progress::{EpochProgress, Progress};
 use crate::{ResultFolder, StudyError};
 
 /// Least time between two checkpoints of a training.
@@ -41,13 +41,13 @@ impl TrainedModels {
             return Ok(NeuralAdjointModel::load(&folder, self.device)?);
         }
         let checkpoints = folder.join("checkpoints");
-        let mut curve = LearningCurve::new(progress);
+        let mut epochs = EpochProgress::new(progress);
         let mut context = FitContext::new(seed)
             .with_device(self.device)
-            .with_observer(&mut curve)
+            .with_observer(&mut epochs)
             .with_checkpoints(CheckpointPolicy { folder: checkpoints.clone(), every: CHECKPOINT_EVERY });
         let model = method.fit(data, &mut context)?;
-        ResultFolder::create(&folder)?.write_csv("learning_curve.csv", curve.rows())?;
+        ResultFolder::create(&folder)?.write_csv("learning_curve.csv", &model.surrogate().report().curve)?;
         model.save(&folder)?;
         // The model is complete; its checkpoints have done their work. Leaving them would harm nothing.
         let _ = fs::remove_dir_all(checkpoints);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::TrainableNetwork;
 use super::optimizer::Adam;
 use super::schedule::ScheduleState;
+use super::training_loop::EpochLosses;
 use crate::tensor_file::{self, ModelFileError, NamedTensors, take_tensor};
 
 /// Where a training stands after an epoch.
@@ -24,6 +25,8 @@ pub(crate) struct TrainingState {
     pub(crate) best_epoch: usize,
     /// Optimiser steps done.
     pub(crate) steps: u64,
+    /// Every epoch so far.
+    pub(crate) curve: Vec<EpochLosses>,
     pub(crate) finished: bool,
 }
 

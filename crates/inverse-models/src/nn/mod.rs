@@ -20,8 +20,8 @@ pub use frozen_mlp::FrozenMlp;
 pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;
+pub use training_loop::{EpochLosses, TrainingReport, TrainingSettings};
 pub(crate) use training_loop::{Objective, Pairs, train};
-pub use training_loop::{TrainingReport, TrainingSettings};
 
 /// What the training loop needs of a network: everything that a checkpoint must hold.
 pub trait TrainableNetwork {

@@ -77,6 +77,17 @@ impl TrainingSettings {
     }
 }
 
+/// One epoch of a learning curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpochLosses {
+    /// Mean training loss of the epoch.
+    pub training: f64,
+    /// Loss of the held-out pairs after the epoch.
+    pub validation: f64,
+    /// Learning rate of the epoch.
+    pub learning_rate: f64,
+}
+
 /// What a training came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingReport {
@@ -86,6 +97,8 @@ pub struct TrainingReport {
     pub best_epoch: usize,
     /// Validation loss of that epoch.
     pub validation_loss: f64,
+    /// Every epoch, also those before a kill.
+    pub curve: Vec<EpochLosses>,
 }
 
 /// Pairs on the device that computes: x, (n, `dim_x`), and y, (n, `dim_y`), standardised.
@@ -131,6 +144,7 @@ pub(crate) fn train(
         epochs: run.state.epoch,
         best_epoch: run.state.best_epoch,
         validation_loss: run.state.best_loss.unwrap_or(f64::INFINITY),
+        curve: run.state.curve,
     })
 }
 
@@ -142,9 +156,6 @@ struct Run<'a> {
     adam: Adam,
     best: Snapshot,
     checkpoint: Option<CheckpointFile>,
-    /// Training and validation loss of the last epoch.
-    losses: (f64, f64),
-    rate: f64,
     /// Stopped by the observer: not finished, so a later run goes on from the checkpoint.
     stopped: bool,
 }
@@ -173,14 +184,13 @@ impl<'a> Run<'a> {
                 best_loss: None,
                 best_epoch: 0,
                 steps: 0,
+                curve: Vec::new(),
                 finished: false,
             };
             let adam = Adam::new(network.parameters()).map_err(backend)?;
             (state, adam, Snapshot::of(network).map_err(backend)?)
         };
-        let rate = state.schedule.rate();
-        let losses = (f64::NAN, f64::NAN);
-        Ok(Self { objective, settings, state, adam, best, checkpoint, losses, rate, stopped: false })
+        Ok(Self { objective, settings, state, adam, best, checkpoint, stopped: false })
     }
 
     fn epoch(
@@ -189,22 +199,23 @@ impl<'a> Run<'a> {
         validation: &Pairs,
         context: &FitContext<'_>,
     ) -> Result<(), FitError> {
-        self.rate = self.state.schedule.rate();
+        let learning_rate = self.state.schedule.rate();
         self.state.epoch += 1;
         let purpose = format!("shuffle {}", self.objective.stage());
         let mut stream = context.streams().stream(&purpose, self.state.epoch as u64);
         let rows = training.x.dim(0).map_err(backend)?;
         let mut order: Vec<u32> = (0..rows as u32).collect();
         order.shuffle(&mut stream);
-        let training_loss = self.steps(&order, training).map_err(backend)?;
+        let training_loss = self.steps(&order, training, learning_rate).map_err(backend)?;
         let validation_loss = self.objective.validation_loss(validation).map_err(backend)?;
-        self.losses = (training_loss, validation_loss);
         for loss in [training_loss, validation_loss] {
             if !loss.is_finite() {
                 let stage = self.objective.stage().to_owned();
                 return Err(FitError::Diverged { stage, epoch: self.state.epoch, loss });
             }
         }
+        let losses = EpochLosses { training: training_loss, validation: validation_loss, learning_rate };
+        self.state.curve.push(losses);
         self.keep_best(validation_loss).map_err(backend)?;
         self.state.steps = self.adam.steps();
         let (epoch, epochs) = (self.state.epoch, self.settings.epochs);
@@ -216,7 +227,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes one step a batch; gives the mean loss.
-    fn steps(&mut self, order: &[u32], training: &Pairs) -> TensorResult<f64> {
+    fn steps(&mut self, order: &[u32], training: &Pairs, rate: f64) -> TensorResult<f64> {
         let network = self.objective.network();
         let size = self.settings.batch_size.min(order.len());
         let mut losses = Vec::new();
@@ -227,7 +238,7 @@ impl<'a> Run<'a> {
             let loss = self.objective.training_loss(&batch)?;
             let gradients = loss.backward()?;
             if let Some(gradient) = gradients.get(network.parameters()) {
-                self.adam.step(network.parameters(), gradient, self.rate, self.settings.l2)?;
+                self.adam.step(network.parameters(), gradient, rate, self.settings.l2)?;
             }
             losses.push(loss.detach());
         }
@@ -245,13 +256,14 @@ impl<'a> Run<'a> {
     }
 
     fn report(&mut self, start: &Instant, context: &mut FitContext<'_>) -> Result<(), FitError> {
+        let Some(losses) = self.state.curve.last() else { return Ok(()) };
         let report = EpochReport {
             stage: self.objective.stage().to_owned(),
             epoch: self.state.epoch,
             epochs: self.settings.epochs,
-            training_loss: self.losses.0,
-            validation_loss: Some(self.losses.1),
-            learning_rate: self.rate,
+            training_loss: losses.training,
+            validation_loss: Some(losses.validation),
+            learning_rate: losses.learning_rate,
             elapsed: start.elapsed(),
         };
         if context.observer().epoch(&report) == Signal::Stop {
