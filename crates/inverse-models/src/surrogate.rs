@@ -118,6 +118,21 @@ impl Surrogate {
         Ok(self.y.inverse(y.view())?)
     }
 
+    /// The network, between standardised x and standardised y.
+    pub fn network(&self) -> &FrozenMlp {
+        &self.network
+    }
+
+    /// What turns designs into the network's inputs.
+    pub fn x_standardizer(&self) -> &Standardizer {
+        &self.x
+    }
+
+    /// What turns the network's outputs into measurements, by its inverse.
+    pub fn y_standardizer(&self) -> &Standardizer {
+        &self.y
+    }
+
     /// How the training went; the validation loss is the mean squared error of standardised y.
     pub fn report(&self) -> &TrainingReport {
         &self.report

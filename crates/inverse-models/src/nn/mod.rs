@@ -20,8 +20,7 @@ pub use frozen_mlp::FrozenMlp;
 pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;
-pub use training_loop::{EpochLosses, TrainingReport, TrainingSettings};
-pub(crate) use training_loop::{Objective, Pairs, train};
+pub use training_loop::{EpochLosses, Objective, Pairs, TrainingReport, TrainingSettings, train};
 
 /// What the training loop needs of a network: everything that a checkpoint must hold.
 pub trait TrainableNetwork {

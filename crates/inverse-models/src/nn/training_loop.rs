@@ -101,30 +101,85 @@ pub struct TrainingReport {
     pub curve: Vec<EpochLosses>,
 }
 
-/// Pairs on the device that computes: x, (n, `dim_x`), and y, (n, `dim_y`), standardised.
-pub(crate) struct Pairs {
-    pub(crate) x: Tensor,
-    pub(crate) y: Tensor,
+/// Standardised pairs on the device that computes.
+#[derive(Debug, Clone)]
+pub struct Pairs {
+    /// Designs, (n, `dim_x`), `f32`.
+    pub x: Tensor,
+    /// Measurements, (n, `dim_y`), `f32`.
+    pub y: Tensor,
 }
 
 /// What a method tells the loop: its network and its losses.
-pub(crate) trait Objective {
+pub trait Objective {
     /// What is trained, for reports and file names.
     fn stage(&self) -> &str;
 
+    /// The network whose parameters move.
     fn network(&self) -> &dyn TrainableNetwork;
 
     /// The loss of one batch, a scalar that candle can differentiate.
+    ///
+    /// # Errors
+    /// Where the tensor library fails.
     fn training_loss(&self, batch: &Pairs) -> TensorResult<Tensor>;
 
     /// The loss of held-out pairs, as the finished model would have it.
+    ///
+    /// # Errors
+    /// Where the tensor library fails.
     fn validation_loss(&self, pairs: &Pairs) -> TensorResult<f64>;
 }
 
 /// Trains until the epochs are over, the loss stays, or the observer has seen enough; keeps the best epoch.
 ///
-/// * `identity`: settings and data of this training, hashed into its checkpoint
-pub(crate) fn train(
+/// * `training`, `validation`: at least one pair each
+/// * `identity`: everything that the training depends on beside the seed (settings, hash of the data); it ties
+///   checkpoints to their training
+///
+/// # Errors
+/// [`FitError`] where a setting cannot be used, the loss is no longer finite, a checkpoint cannot be written or
+/// belongs to another training, or the tensor library fails.
+///
+/// ```
+/// use candle_core::{Device, Result, Tensor};
+/// use inverse_core::FitContext;
+/// use inverse_models::nn::{
+///     Activation, Mlp, MlpSettings, Objective, Pairs, TrainableNetwork, TrainingSettings, train,
+/// };
+///
+/// /// Mean absolute error instead of mean squared error.
+/// struct AbsoluteError(Mlp);
+///
+/// impl Objective for AbsoluteError {
+///     fn stage(&self) -> &str {
+///         "absolute error"
+///     }
+///     fn network(&self) -> &dyn TrainableNetwork {
+///         &self.0
+///     }
+///     fn training_loss(&self, batch: &Pairs) -> Result<Tensor> {
+///         (self.0.forward(&batch.x)? - &batch.y)?.abs()?.mean_all()
+///     }
+///     fn validation_loss(&self, pairs: &Pairs) -> Result<f64> {
+///         let y = self.0.freeze()?.forward(&pairs.x)?;
+///         Ok(f64::from((y - &pairs.y)?.abs()?.mean_all()?.to_scalar::<f32>()?))
+///     }
+/// }
+///
+/// let x = Tensor::arange(-1_f32, 1.0, &Device::Cpu)?.reshape(((), 1))?;
+/// let pairs = Pairs { y: x.sqr()?, x };
+/// let shape = MlpSettings {
+///     inputs: 1, hidden: vec![16], outputs: 1, activation: Activation::Tanh, batch_norm: false,
+/// };
+/// let mut context = FitContext::new(1);
+/// let network = Mlp::new(&shape, &Device::Cpu, &mut context.streams().stream("weights", 0))?;
+/// let settings = TrainingSettings { epochs: 20, ..TrainingSettings::default() };
+/// let report = train(&AbsoluteError(network), &pairs, &pairs, &settings, "example", &mut context)?;
+/// assert_eq!(report.curve.len(), 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn train(
     objective: &dyn Objective,
     training: &Pairs,
     validation: &Pairs,
@@ -132,6 +187,14 @@ pub(crate) fn train(
     identity: &str,
     context: &mut FitContext<'_>,
 ) -> Result<TrainingReport, FitError> {
+    settings.validate()?;
+    for (name, pairs) in [("training", training), ("validation", validation)] {
+        let rows = (pairs.x.dim(0).map_err(backend)?, pairs.y.dim(0).map_err(backend)?);
+        if rows.0 == 0 || rows.0 != rows.1 {
+            let expected = "as many rows of x as of y, at least one";
+            return Err(InvalidArgument::new(name, expected, format!("{} and {}", rows.0, rows.1)).into());
+        }
+    }
     let mut run = Run::begin(objective, settings, identity, context)?;
     let start = Instant::now();
     while !(run.state.finished || run.stopped) {
