@@ -35,10 +35,12 @@ impl TrainedModels {
         seed: u64,
         progress: &Progress,
     ) -> Result<NeuralAdjointModel, StudyError> {
-        let identity = identity(&(method, data.content_hash(), seed))?;
+        // Only the surrogate is trained: other inference settings share its trainings.
+        let identity = identity(&(&method.surrogate, data.content_hash(), seed))?;
         let folder = self.folder.join(format!("{task}-neural-adjoint-{identity}"));
         if folder.join("model.safetensors").exists() {
-            return Ok(NeuralAdjointModel::load(&folder, self.device)?);
+            let model = NeuralAdjointModel::load(&folder, self.device)?;
+            return Ok(model.with_inference(method.start_count, method.starts, method.descent.clone())?);
         }
         let checkpoints = folder.join("checkpoints");
         let mut epochs = EpochProgress::new(progress);

@@ -23,6 +23,9 @@ pub struct InputDescentSettings {
     /// influence each other.
     pub schedule: Schedule,
     /// λ, the weight of the boundary loss of eq. 5, in standardised units; 0 leaves it out (Table 5).
+    ///
+    /// Any positive weight pulls designs back where they can still meet the target inside the domain. A target
+    /// that no design in the domain meets is missed by a squared error that grows as λ².
     pub boundary_weight: f64,
 }
 
@@ -32,7 +35,7 @@ impl Default for InputDescentSettings {
             steps: 300,
             learning_rate: 0.1,
             schedule: Schedule::Cosine { last: 1e-4 },
-            boundary_weight: 0.1,
+            boundary_weight: 0.01,
         }
     }
 }

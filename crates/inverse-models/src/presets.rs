@@ -99,7 +99,7 @@ fn smooth(hidden: Vec<usize>, epochs: usize) -> NeuralAdjoint {
             steps: 100,
             learning_rate: 0.3,
             schedule: Schedule::Cosine { last: 1e-4 },
-            boundary_weight: 0.1,
+            boundary_weight: 0.01,
         },
         ..NeuralAdjoint::default()
     }
