@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
@@ -22,17 +22,43 @@ use tempfile::{Builder, NamedTempFile};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = temporary_file(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // The rename itself reaches the disk with the folder; where folders cannot be synchronised, the rename
-    // is still in one step.
-    if let Ok(folder) = fs::File::open(folder) {
-        let _ = folder.sync_all();
+    StagedFile::write(path, bytes)?.commit()
+}
+
+/// New bytes that are on the disk, beside the file they will replace.
+///
+/// Files that belong together are all staged before any is committed: a full disk then changes none of them.
+pub(crate) struct StagedFile {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl StagedFile {
+    pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<Self> {
+        let mut file = temporary_file(folder_of(path))?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        Ok(Self { file, path: path.into() })
     }
-    Ok(())
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replaces the file at the path.
+    pub(crate) fn commit(self) -> io::Result<()> {
+        self.file.persist(&self.path).map_err(|error| error.error)?;
+        // The rename itself reaches the disk with the folder; where folders cannot be synchronised, the rename
+        // is still in one step.
+        if let Ok(folder) = fs::File::open(folder_of(&self.path)) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A temporary file with the permissions that an ordinary new file would have.

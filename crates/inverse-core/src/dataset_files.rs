@@ -1,25 +1,39 @@
 //! Datasets in files: CSV for everyone, npy for NumPy.
 //!
-//! A CSV file has the columns x1 … xd, y1 … yk, in that order, one pair a row. The domain stands in a file
-//! of its own beside it (`data.csv` and `data.domain.csv`: one row a variable, `center,range`), so that the
-//! data stays a plain table; without that file the domain is that of the designs read. An npy dataset is a
-//! folder with `x.npy` and `y.npy` (f64, two axes) and `domain.csv`.
+//! | saved by | files |
+//! |---|---|
+//! | [`Dataset::save_csv`] at `data.csv` | `data.csv`, `data.domain.csv` |
+//! | [`Dataset::save_npy`] in `data/` | `data/x.npy`, `data/y.npy`, `data/domain.csv` |
+//!
+//! The data file is a plain table with the columns x1 … xd, y1 … yk, one pair a row; the arrays are f64, (n,
+//! `dim_x`) and (n, `dim_y`). The domain is a table `center,range`, one row a variable. Data without that file,
+//! made by someone else, has the domain of its designs (eq. 5).
+//!
+//! The domain's first line is a comment with the [`Dataset::content_hash`] of the whole. Two or three files cannot
+//! be replaced in one step; the hash tells files of different saves apart, where pairing them would be silent.
 
-use std::fs;
-use std::io::Cursor;
+mod npy;
+mod table;
+
+use std::io;
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
-use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+use crate::atomic_file::StagedFile;
+use crate::{DataError, Dataset, Domain};
+use table::Table;
 
-use crate::{DataError, Dataset, Domain, write_atomically};
+/// What stands before the content hash in the first line of a domain file.
+const HASH_MARK: &str = "# content_hash ";
 
 impl Dataset {
-    /// Writes the dataset as CSV, and its domain beside it; numbers are written so that they read back to the
-    /// same bits. Each file is replaced in one step.
+    /// Writes the dataset as CSV, and its domain beside it: `data.csv` and `data.domain.csv`, or `data` and
+    /// `data.domain` for a name that does not end in `.csv`.
+    ///
+    /// Numbers are written so that they read back to the same bits. Both files are on the disk before either
+    /// replaces an old one: a failed write leaves the old dataset. [`Dataset::redrawn`] is not kept.
     ///
     /// # Errors
-    /// [`DataError::Io`] where a file cannot be written.
+    /// [`DataError::Io`] that names the file that cannot be written.
     ///
     /// ```
     /// use inverse_core::Dataset;
@@ -28,6 +42,7 @@ impl Dataset {
     /// let folder = tempfile::tempdir()?;
     /// let data = Dataset::new(array![[0.1], [0.2]], array![[1.0], [2.0]])?;
     /// data.save_csv(&folder.path().join("data.csv"))?;
+    /// assert_eq!(std::fs::read_to_string(folder.path().join("data.csv"))?, "x1,y1\n0.1,1.0\n0.2,2.0\n");
     /// assert_eq!(Dataset::load_csv(&folder.path().join("data.csv"))?, data);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -35,214 +50,162 @@ impl Dataset {
         let names = |letter: char, count: usize| (1..=count).map(move |index| format!("{letter}{index}"));
         let header: Vec<String> = names('x', self.x().ncols()).chain(names('y', self.y().ncols())).collect();
         let (x, y) = (self.x(), self.y());
-        let pairs = x.rows().into_iter().zip(y.rows());
-        let rows = pairs.map(|(x, y)| x.iter().chain(y).map(|value| format!("{value:?}")).collect());
-        write_csv(path, &header, rows)?;
-        self.save_domain(&domain_path(path))
+        let rows = x.rows().into_iter().zip(y.rows());
+        let data = table::text(&header, rows.map(|(x, y)| x.into_iter().chain(y).copied()));
+        replace(&[(path.into(), data.into_bytes()), self.domain_file(domain_path(path))])
     }
 
     /// Reads a dataset from CSV, and its domain where one lies beside it.
     ///
+    /// * `path`: a table with the columns x1 … xd then y1 … yk; lines that begin with `#` are skipped
+    ///
     /// # Errors
-    /// [`DataError::Io`] where the file cannot be read; [`DataError::Format`] where its header, a row or a
-    /// number is not as [`Dataset::save_csv`] writes it; [`DataError::InvalidArgument`] where a value is not
-    /// finite or there is no row.
+    /// [`DataError::Io`] where a file cannot be read; [`DataError::Format`] where the header is another, there is
+    /// no row, a row has another length, a cell is not a finite number (named by column and by row, the first
+    /// below the header being 1), or the domain is that of other data.
     pub fn load_csv(path: &Path) -> Result<Self, DataError> {
-        let (header, rows) = read_csv(path)?;
-        let dim_x = header.iter().take_while(|name| name.starts_with('x')).count();
-        let expected: Vec<String> = (1..=dim_x)
-            .map(|index| format!("x{index}"))
-            .chain((1..=header.len() - dim_x).map(|index| format!("y{index}")))
-            .collect();
-        if header != expected || dim_x == 0 || dim_x == header.len() {
-            return Err(format_error(path, "columns x1, x2, … then y1, y2, …", header.join(", ")));
-        }
-        let values = rows.concat();
-        let all = Array2::from_shape_vec((rows.len(), header.len()), values)
-            .map_err(|error| format_error(path, "rows of one length", error))?;
+        let bytes = read(path)?;
+        let table = Table::parse(path, &bytes, "columns x1, x2, … then y1, y2, …", |header| {
+            let dim_x = leading_x(header);
+            let x = (1..=dim_x).map(|index| format!("x{index}"));
+            let y = (1..=header.len() - dim_x).map(|index| format!("y{index}"));
+            dim_x > 0 && dim_x < header.len() && x.chain(y).eq(header.iter().cloned())
+        })?;
+        let dim_x = leading_x(table.header());
+        let all = table.into_array()?;
         let (x, y) = all.view().split_at(ndarray::Axis(1), dim_x);
         Self::new(x.to_owned(), y.to_owned())?.with_domain_of(&domain_path(path))
     }
 
     /// Writes the dataset to a folder as `x.npy`, `y.npy` and `domain.csv`; the folder is made where it does
-    /// not exist, and each file is replaced in one step.
+    /// not exist. A failed write leaves the old dataset, as in [`Dataset::save_csv`].
     ///
     /// # Errors
-    /// [`DataError::Io`] where a file cannot be written.
+    /// [`DataError::Io`] that names the folder or file that cannot be written.
+    ///
+    /// ```
+    /// use inverse_core::Dataset;
+    /// use ndarray::array;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let data = Dataset::new(array![[0.1], [0.2]], array![[1.0], [2.0]])?;
+    /// data.save_npy(folder.path())?; // NumPy: x = numpy.load("x.npy")
+    /// assert_eq!(Dataset::load_npy(folder.path())?.content_hash(), data.content_hash());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn save_npy(&self, folder: &Path) -> Result<(), DataError> {
-        fs::create_dir_all(folder).map_err(|source| DataError::Io { path: folder.into(), source })?;
+        std::fs::create_dir_all(folder).map_err(|source| DataError::Io { path: folder.into(), source })?;
+        let mut files = Vec::new();
         for (name, array) in [("x.npy", self.x()), ("y.npy", self.y())] {
             let path = folder.join(name);
-            let mut bytes = Vec::new();
-            array
-                .write_npy(Cursor::new(&mut bytes))
-                .map_err(|error| format_error(&path, "an array that npy can hold", error))?;
-            write_atomically(&path, &bytes).map_err(|source| DataError::Io { path, source })?;
+            let bytes = npy::bytes(&path, array)?;
+            files.push((path, bytes));
         }
-        self.save_domain(&folder.join("domain.csv"))
+        files.push(self.domain_file(folder.join("domain.csv")));
+        replace(&files)
     }
 
     /// Reads a dataset from a folder with `x.npy` and `y.npy`, and `domain.csv` where there is one.
     ///
     /// # Errors
-    /// [`DataError::Io`] where a file cannot be read; [`DataError::Format`] where it is not a npy file of f64
-    /// with two axes; [`DataError::InvalidArgument`] where the arrays do not form a dataset.
+    /// [`DataError::Io`] where a file cannot be read; [`DataError::Format`] where it is not a whole npy file of
+    /// finite f64 with two axes, an axis is empty, the numbers of rows differ, or the domain is that of other
+    /// data.
     pub fn load_npy(folder: &Path) -> Result<Self, DataError> {
-        let read = |name: &str| -> Result<Array2<f64>, DataError> {
+        let array = |name: &str| {
             let path = folder.join(name);
-            let bytes = fs::read(&path).map_err(|source| DataError::Io { path: path.clone(), source })?;
-            Array2::<f64>::read_npy(Cursor::new(bytes))
-                .map_err(|error| format_error(&path, "npy, f64, two axes", error))
+            npy::array(&path, &read(&path)?)
         };
-        Self::new(read("x.npy")?, read("y.npy")?)?.with_domain_of(&folder.join("domain.csv"))
+        let (x, y) = (array("x.npy")?, array("y.npy")?);
+        if x.nrows() != y.nrows() {
+            let expected = format!("{} rows, as in x.npy", x.nrows());
+            return Err(format_error(&folder.join("y.npy"), &expected, format!("{} rows", y.nrows())));
+        }
+        Self::new(x, y)?.with_domain_of(&folder.join("domain.csv"))
     }
 
-    fn save_domain(&self, path: &Path) -> Result<(), DataError> {
-        let pairs = self.domain().center().to_vec().into_iter().zip(self.domain().range().to_vec());
-        let rows = pairs.map(|(center, range)| vec![format!("{center:?}"), format!("{range:?}")]);
-        write_csv(path, &["center".to_owned(), "range".to_owned()], rows)
+    fn domain_file(&self, path: PathBuf) -> (PathBuf, Vec<u8>) {
+        let (center, range) = (self.domain().center(), self.domain().range());
+        let rows = center.into_iter().zip(range).map(|(center, range)| [*center, *range].into_iter());
+        let table = table::text(&["center".to_owned(), "range".to_owned()], rows);
+        (path, format!("{HASH_MARK}{}\n{table}", self.content_hash()).into_bytes())
     }
 
     /// Takes the domain from its file; keeps that of the designs where there is no such file.
     fn with_domain_of(self, path: &Path) -> Result<Self, DataError> {
-        if !path.exists() {
-            return Ok(self);
+        let bytes = match read(path) {
+            Err(DataError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(self),
+            bytes => bytes?,
+        };
+        let dim_x = self.x().ncols();
+        let data = self.with_domain(parse_domain(path, &bytes, dim_x)?)?;
+        match saved_hash(&bytes) {
+            Some(saved) if saved != data.content_hash() => Err(format_error(
+                path,
+                &format!("the domain of the data beside it, of content hash {}", data.content_hash()),
+                format!(
+                    "that of other data, {saved}; save the dataset again, or remove this file's first line if \
+                     the data was changed on purpose"
+                ),
+            )),
+            _ => Ok(data),
         }
-        let (header, rows) = read_csv(path)?;
-        if header != ["center", "range"] {
-            return Err(format_error(path, "columns center, range", header.join(", ")));
-        }
-        let column = |index: usize| rows.iter().map(|row| row[index]).collect();
-        self.with_domain(Domain::new(column(0), column(1))?)
     }
 }
 
+/// How many columns belong to x, where the header is one of a dataset.
+fn leading_x(header: &[String]) -> usize {
+    header.iter().take_while(|name| name.starts_with('x')).count()
+}
+
+fn parse_domain(path: &Path, bytes: &[u8], dim_x: usize) -> Result<Domain, DataError> {
+    let header = ["center", "range"];
+    let table = Table::parse(path, bytes, "columns center, range", |found| found == header)?;
+    let array = table.into_array()?;
+    if array.nrows() != dim_x {
+        let expected = format!("one row for each of the {dim_x} variables of x");
+        return Err(format_error(path, &expected, format!("{} rows", array.nrows())));
+    }
+    Domain::new(array.column(0).to_owned(), array.column(1).to_owned())
+        .map_err(|error| format_error(path, "a domain", error))
+}
+
+/// The content hash in the first line, where [`Dataset`] wrote the file.
+fn saved_hash(bytes: &[u8]) -> Option<String> {
+    let line = bytes.strip_prefix(HASH_MARK.as_bytes())?.split(|byte| *byte == b'\n').next()?;
+    Some(String::from_utf8_lossy(line).trim().to_owned())
+}
+
+/// `data.domain.csv` for `data.csv`, `data.domain` for `data`: no two names share a domain.
 fn domain_path(path: &Path) -> PathBuf {
-    path.with_extension("domain.csv")
+    if path.extension().is_some_and(|ending| ending == "csv") {
+        return path.with_extension("domain.csv");
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".domain");
+    name.into()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    std::fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })
+}
+
+/// Replaces files that belong together: none before all are on the disk.
+fn replace(files: &[(PathBuf, Vec<u8>)]) -> Result<(), DataError> {
+    let io_error = |path: &Path, source| DataError::Io { path: path.into(), source };
+    let staged: Vec<StagedFile> = files
+        .iter()
+        .map(|(path, bytes)| StagedFile::write(path, bytes).map_err(|source| io_error(path, source)))
+        .collect::<Result<_, _>>()?;
+    staged.into_iter().try_for_each(|file| {
+        let path = file.path().to_owned();
+        file.commit().map_err(|source| io_error(&path, source))
+    })
 }
 
 fn format_error(path: &Path, expected: &str, found: impl std::fmt::Display) -> DataError {
     DataError::Format { path: path.into(), expected: expected.into(), found: found.to_string() }
 }
 
-fn write_csv(
-    path: &Path,
-    header: &[String],
-    rows: impl Iterator<Item = Vec<String>>,
-) -> Result<(), DataError> {
-    let failed = |error: &dyn std::fmt::Display| format_error(path, "rows that CSV can hold", error);
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(header).map_err(|error| failed(&error))?;
-    for row in rows {
-        writer.write_record(row).map_err(|error| failed(&error))?;
-    }
-    let bytes = writer.into_inner().map_err(|error| failed(&error))?;
-    write_atomically(path, &bytes).map_err(|source| DataError::Io { path: path.into(), source })
-}
-
-/// Header and numbers; every row is as long as the header.
-fn read_csv(path: &Path) -> Result<(Vec<String>, Vec<Vec<f64>>), DataError> {
-    let bytes = fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes.as_slice());
-    let header = reader.headers().map_err(|error| format_error(path, "a header", error))?;
-    let header: Vec<String> = header.iter().map(str::to_owned).collect();
-    let mut rows = Vec::new();
-    for (row, record) in reader.records().enumerate() {
-        let record = record.map_err(|error| format_error(path, "rows as long as the header", error))?;
-        let cells = record.iter().enumerate().map(|(column, cell)| {
-            let place = || format!("`{cell}` in row {}, column `{}`", row + 1, header[column]);
-            cell.parse().map_err(|_| format_error(path, "numbers", place()))
-        });
-        rows.push(cells.collect::<Result<_, _>>()?);
-    }
-    Ok((header, rows))
-}
-
 #[cfg(test)]
-mod tests {
-    use ndarray::array;
-
-    use super::*;
-
-    fn data() -> Dataset {
-        let x = array![[0.1, -1e-300], [1.0 / 3.0, 2.5e300], [0.0, -0.0]];
-        let y = array![[std::f64::consts::PI], [-7.0], [1e-17]];
-        let domain = Domain::from_bounds(&[-1.0, 0.1], &[0.3, 1.7]).unwrap();
-        Dataset::new(x, y).unwrap().with_domain(domain).unwrap()
-    }
-
-    #[test]
-    fn files_keep_every_bit() {
-        let folder = tempfile::tempdir().unwrap();
-        let csv = folder.path().join("data.csv");
-        data().save_csv(&csv).unwrap();
-        let read = Dataset::load_csv(&csv).unwrap();
-        assert_eq!((read.content_hash(), read.domain()), (data().content_hash(), data().domain()));
-        let npy = folder.path().join("a/b");
-        data().save_npy(&npy).unwrap();
-        assert_eq!(Dataset::load_npy(&npy).unwrap().content_hash(), data().content_hash());
-    }
-
-    #[test]
-    fn tables_of_other_people_are_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("data.csv");
-        fs::write(&path, "x1, x2, y1\n 1, 2e0, 3\n4,5,6\n").unwrap();
-        let read = Dataset::load_csv(&path).unwrap();
-        assert_eq!(read.x(), array![[1.0, 2.0], [4.0, 5.0]]);
-        assert_eq!(read.domain().range(), array![3.0, 3.0]);
-    }
-
-    #[test]
-    fn files_that_are_no_dataset_are_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("data.csv");
-        for (text, words) in [
-            ("", "columns x1"),
-            ("a,b\n1,2\n", "found a, b"),
-            ("x1,x3,y1\n1,2,3\n", "found x1, x3, y1"),
-            ("x1,x2\n1,2\n", "found x1, x2"),
-            ("y1,x1\n1,2\n", "found y1, x1"),
-            ("x1,y1\n1,2\n3\n", "rows as long as the header"),
-            ("x1,y1\n1,2\n3,four\n", "`four` in row 2, column `y1`"),
-            ("x1,y1\n1,NaN\n", "NaN in row 0"),
-            ("x1,y1\n", "at least one row"),
-        ] {
-            fs::write(&path, text).unwrap();
-            let error = Dataset::load_csv(&path).unwrap_err().to_string();
-            assert!(error.contains(words), "{text:?}: {error}");
-        }
-        fs::remove_file(&path).unwrap();
-        assert!(matches!(Dataset::load_csv(&path), Err(DataError::Io { .. })));
-        fs::write(&path, "x1,y1\n1,2\n").unwrap();
-        fs::write(folder.path().join("data.domain.csv"), "center,range\n0,1\n0,1\n").unwrap();
-        assert!(Dataset::load_csv(&path).unwrap_err().to_string().contains("`domain`"));
-    }
-
-    #[test]
-    fn damaged_npy_files_are_named() {
-        let folder = tempfile::tempdir().unwrap();
-        data().save_npy(folder.path()).unwrap();
-        let path = folder.path().join("x.npy");
-        let whole = fs::read(&path).unwrap();
-        for length in [0, 5, 60, whole.len() - 1] {
-            fs::write(&path, &whole[..length]).unwrap();
-            let error = Dataset::load_npy(folder.path()).unwrap_err();
-            assert!(matches!(error, DataError::Format { .. }), "{length}: {error}");
-        }
-        let mut integers = Vec::new();
-        array![[1_i32, 2], [3, 4], [5, 6]].write_npy(Cursor::new(&mut integers)).unwrap();
-        fs::write(&path, integers).unwrap();
-        assert!(Dataset::load_npy(folder.path()).unwrap_err().to_string().contains("x.npy"));
-    }
-
-    #[test]
-    fn unwritable_places_keep_what_was_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        fs::write(&file, "precious").unwrap();
-        assert!(matches!(data().save_csv(&file.join("data.csv")), Err(DataError::Io { .. })));
-        assert!(matches!(data().save_npy(&file), Err(DataError::Io { .. })));
-        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
-    }
-}
+mod tests;

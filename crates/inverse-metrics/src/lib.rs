@@ -24,6 +24,7 @@
 
 mod bootstrap;
 mod error;
+mod infinity;
 mod resimulation;
 mod resimulation_error;
 

@@ -15,12 +15,27 @@ const BLOCK: usize = 4096;
 /// * `proposals`: designs, (targets, n, `dim_x`)
 /// * `y`: targets, (targets, `dim_y`)
 ///
-/// A proposal that is not finite, or that the simulator cannot evaluate, is invalid: its error is infinite
-/// and it is counted.
+/// The loss of eq. 11 is the mean squared error, as in section 6. A proposal that is not finite, or that the
+/// simulator cannot evaluate, is invalid: its error is infinite and it is counted, never dropped.
+///
+/// Designs are simulated in parallel, in blocks of a fixed size: any number of threads gives the same bits.
+/// Answers are not kept, so the memory needed is that of the errors, (targets, n), and of one block a thread.
 ///
 /// # Errors
 /// [`MetricError::InvalidArgument`] where shapes disagree or a target is not finite;
 /// [`MetricError::Simulation`] where the simulator fails.
+///
+/// ```
+/// use inverse_core::{FnSimulator, Proposals};
+/// use inverse_metrics::resimulate;
+/// use ndarray::array;
+///
+/// let root = FnSimulator::new(1, 1, |x, y| y[0] = x[0].sqrt())?;
+/// let proposals = Proposals::new(array![[[-1.0], [f64::NAN], [9.0]]])?;
+/// let errors = resimulate(&root, &proposals, array![[2.0]].view())?;
+/// assert_eq!((errors.invalid(), errors.mean(3)?), (2, 1.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn resimulate(
     simulator: &dyn Simulator,
     proposals: &Proposals,
@@ -40,21 +55,44 @@ pub fn resimulate(
         .to_shape((targets * count, dim_x))
         .map_err(|error| InvalidArgument::new("proposals", "a rectangular array", error))?;
     let blocks: Vec<_> = designs.axis_chunks_iter(Axis(0), BLOCK).collect();
-    let answers: Vec<Array2<f64>> =
-        blocks.into_par_iter().map(|block| simulate_finite(simulator, block)).collect::<Result<_, _>>()?;
-    let answers = answers.iter().flat_map(|block| block.axis_iter(Axis(0)));
-    let errors = answers.enumerate().map(|(row, answer)| squared_error(answer, y.row(row / count))).collect();
-    let errors = Array2::from_shape_vec((targets, count), errors)
+    let errors: Vec<Vec<f64>> = blocks
+        .into_par_iter()
+        .enumerate()
+        .map(|(index, block)| {
+            let answers = simulate_finite(simulator, block)?;
+            let target = |row: usize| y.row((index * BLOCK + row) / count);
+            let rows = answers.axis_iter(Axis(0)).enumerate();
+            Ok(rows.map(|(row, answer)| squared_error(answer, target(row))).collect())
+        })
+        .collect::<Result<_, MetricError>>()?;
+    let errors = Array2::from_shape_vec((targets, count), errors.concat())
         .map_err(|error| InvalidArgument::new("simulator", "one answer a design", error))?;
     ResimulationErrors::from_errors(errors)
 }
 
 /// Runs an ask/tell search for `budget` simulator calls a target and measures each call's error.
 ///
+/// * `search`: a search of at least `budget` calls for these targets, as `InverseModel::search` starts it
 /// * `y`: targets, (targets, `dim_y`)
 ///
+/// The search is told every answer, rows of NaN where there was none, and may learn from them. The T-th call
+/// counts as the T-th proposal.
+///
 /// # Errors
-/// As [`resimulate`]; also where the budget is 0 or the search fails.
+/// As [`resimulate`]; also where the budget is 0, there is no target, or the search fails.
+///
+/// ```
+/// use inverse_core::{FnSimulator, ProposalWalk, Proposals, RandomStreams};
+/// use inverse_metrics::resimulate_search;
+/// use ndarray::array;
+///
+/// let double = FnSimulator::new(1, 1, |x, y| y[0] = 2.0 * x[0])?;
+/// let mut search = ProposalWalk::new(Proposals::new(array![[[0.0], [0.5], [1.0]]])?, 1);
+/// let mut rng = RandomStreams::new(1).stream("search", 0);
+/// let errors = resimulate_search(&double, &mut search, array![[2.0]].view(), 3, &mut rng)?;
+/// assert_eq!(errors.curve().mean, [4.0, 1.0, 0.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn resimulate_search(
     simulator: &dyn Simulator,
     search: &mut dyn Search,
@@ -63,23 +101,27 @@ pub fn resimulate_search(
     rng: &mut dyn Rng,
 ) -> Result<ResimulationErrors, MetricError> {
     check_matrix("y", y, simulator.dim_y())?;
-    if budget == 0 || y.nrows() == 0 {
-        return Err(InvalidArgument::new("budget", "at least one call and one target", budget).into());
+    if y.nrows() == 0 {
+        return Err(InvalidArgument::new("y", "at least one target", "none").into());
     }
-    let mut errors = Array2::from_elem((y.nrows(), budget), f64::INFINITY);
-    for call in 0..budget {
+    if budget == 0 {
+        return Err(InvalidArgument::new("budget", "at least one call", 0).into());
+    }
+    // One call after the other: a budget beyond the search's own ends in its error, not in a huge array.
+    let mut errors = Vec::new();
+    for _ in 0..budget {
         let designs = search.ask(rng)?;
         if designs.dim() != (y.nrows(), simulator.dim_x()) {
             let expected = format!("designs of shape {:?}", (y.nrows(), simulator.dim_x()));
             return Err(InvalidArgument::new("search", expected, format!("{:?}", designs.dim())).into());
         }
         let answers = simulate_finite(simulator, designs.view())?;
-        for (target, answer) in answers.axis_iter(Axis(0)).enumerate() {
-            errors[[target, call]] = squared_error(answer, y.row(target));
-        }
+        errors.extend(answers.rows().into_iter().zip(y.rows()).map(|(row, y)| squared_error(row, y)));
         search.tell(answers.view())?;
     }
-    ResimulationErrors::from_errors(errors)
+    let errors = Array2::from_shape_vec((budget, y.nrows()), errors)
+        .map_err(|error| InvalidArgument::new("search", "one design a target and call", error))?;
+    ResimulationErrors::from_errors(errors.t().as_standard_layout().into_owned())
 }
 
 /// Simulates the finite designs; the others get rows of NaN, because simulators refuse them.
@@ -99,6 +141,8 @@ fn simulate_finite(simulator: &dyn Simulator, x: ArrayView2<'_, f64>) -> Result<
 }
 
 /// The mean squared error of one answer; infinite where it is not a number.
+///
+/// Summed in order of the measured variables, so that a design scores the same bits in any block.
 fn squared_error(answer: ArrayView1<'_, f64>, target: ArrayView1<'_, f64>) -> f64 {
     let sum: f64 = answer.iter().zip(target).map(|(answer, target)| (answer - target).powi(2)).sum();
     let mean = sum / target.len() as f64;

@@ -7,6 +7,22 @@ use serde::{Deserialize, Serialize};
 use crate::MetricError;
 
 /// The squared error of every proposal of every target, and its running minimum.
+///
+/// A target without a valid proposal among the first T has an infinite error, and so r_T is infinite: leaving
+/// the target out would reward a model for failing on the hard ones. [`ResimulationErrors::unanswered`] counts
+/// such targets, and the median of [`ResimulationErrors::curve`] stays finite while they are fewer than half.
+///
+/// ```
+/// use inverse_metrics::ResimulationErrors;
+/// use ndarray::array;
+///
+/// let invalid = f64::INFINITY;
+/// let errors = ResimulationErrors::from_errors(array![[4.0, 1.0], [2.0, 3.0], [invalid, 5.0]])?;
+/// assert_eq!(errors.mean(1)?, invalid);
+/// assert_eq!((errors.unanswered(1)?, errors.curve().median[0]), (1, 4.0));
+/// assert_eq!((errors.mean(2)?, errors.worst_target(2)?), (8.0 / 3.0, 2));
+/// # Ok::<(), inverse_metrics::MetricError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResimulationErrors {
     /// (targets, n); infinite where invalid.
@@ -15,19 +31,28 @@ pub struct ResimulationErrors {
     best: Array2<f64>,
 }
 
-/// r_T and its spread over the targets; entry T − 1 belongs to T.
+/// r_T and its spread over the targets; entry T − 1 belongs to T. All errors are in units of y².
+///
+/// Written as JSON, an infinite error is `null`, because JSON has no infinity; it reads back as infinity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorCurve {
     /// r_T (eq. 11): the mean over targets. Infinite as long as a target has no valid proposal.
+    #[serde(with = "crate::infinity::list")]
     pub mean: Vec<f64>,
     /// First quartile over targets.
+    #[serde(with = "crate::infinity::list")]
     pub lower_quartile: Vec<f64>,
     /// Median over targets.
+    #[serde(with = "crate::infinity::list")]
     pub median: Vec<f64>,
     /// Third quartile over targets.
+    #[serde(with = "crate::infinity::list")]
     pub upper_quartile: Vec<f64>,
     /// The worst target's error.
+    #[serde(with = "crate::infinity::list")]
     pub worst: Vec<f64>,
+    /// How many targets have no valid proposal among the first T.
+    pub unanswered: Vec<usize>,
 }
 
 impl ResimulationErrors {
@@ -70,9 +95,26 @@ impl ResimulationErrors {
         self.errors.ncols()
     }
 
-    /// Number of proposals that are not finite or that the simulator could not evaluate.
+    /// Number of invalid proposals: those whose error is infinite, because the design is not finite, the
+    /// simulator could not evaluate it, or the error overflows.
     pub fn invalid(&self) -> usize {
         self.errors.iter().filter(|error| error.is_infinite()).count()
+    }
+
+    /// Number of invalid proposals of each target, (targets).
+    pub fn invalid_by_target(&self) -> Vec<usize> {
+        let invalid = |row: ArrayView1<'_, f64>| row.iter().filter(|error| error.is_infinite()).count();
+        self.errors.rows().into_iter().map(invalid).collect()
+    }
+
+    /// The target with the largest error of its best of T proposals; the first one where several are equal.
+    ///
+    /// # Errors
+    /// [`MetricError::InvalidArgument`] where `proposals` (T) is 0 or more than there are.
+    pub fn worst_target(&self, proposals: usize) -> Result<usize, MetricError> {
+        let best = self.best_of(proposals)?;
+        let worst = |worst, (target, error): (usize, &f64)| if *error > best[worst] { target } else { worst };
+        Ok(best.iter().enumerate().fold(0, worst))
     }
 
     /// Number of targets without a valid proposal among the first T.
@@ -99,8 +141,7 @@ impl ResimulationErrors {
     /// # Errors
     /// [`MetricError::InvalidArgument`] where `proposals` (T) is 0 or more than there are.
     pub fn mean(&self, proposals: usize) -> Result<f64, MetricError> {
-        let best = self.best_of(proposals)?;
-        Ok(best.sum() / best.len() as f64)
+        Ok(mean(self.best_of(proposals)?))
     }
 
     /// r_T and its spread for every T.
@@ -112,18 +153,26 @@ impl ResimulationErrors {
             median: Vec::with_capacity(count),
             upper_quartile: Vec::with_capacity(count),
             worst: Vec::with_capacity(count),
+            unanswered: Vec::with_capacity(count),
         };
         for best in self.best.axis_iter(Axis(1)) {
             let mut sorted = best.to_vec();
             sorted.sort_unstable_by(f64::total_cmp);
-            curve.mean.push(best.sum() / best.len() as f64);
+            curve.mean.push(mean(best));
             curve.lower_quartile.push(quantile(&sorted, 0.25));
             curve.median.push(quantile(&sorted, 0.5));
             curve.upper_quartile.push(quantile(&sorted, 0.75));
             curve.worst.push(quantile(&sorted, 1.0));
+            curve.unanswered.push(sorted.iter().rev().take_while(|error| error.is_infinite()).count());
         }
         curve
     }
+}
+
+/// The mean, summed in order of the targets: `ArrayBase::sum` adds in another order where the column happens to
+/// be contiguous, and the bits of r_1 would depend on how many proposals follow.
+fn mean(best: ArrayView1<'_, f64>) -> f64 {
+    best.iter().sum::<f64>() / best.len() as f64
 }
 
 /// The quantile of sorted values by linear interpolation between order statistics (Hyndman and Fan's
@@ -162,16 +211,20 @@ mod tests {
                     .collect();
                 let mean = best.iter().sum::<f64>() / targets as f64;
                 prop_assert_eq!(ours.best_of(t).unwrap().to_vec(), best.clone());
-                // The sums run in the same order: equal to the last bit up to ndarray's unrolling.
-                let close = |a: f64, b: f64| a == b || (a - b).abs() <= 1e-14 * b.abs();
-                prop_assert!(close(ours.mean(t).unwrap(), mean));
-                prop_assert!(close(curve.mean[t - 1], mean));
-                prop_assert_eq!(curve.worst[t - 1], best.iter().copied().fold(0.0, f64::max));
-                prop_assert_eq!(
-                    ours.unanswered(t).unwrap(),
-                    best.iter().filter(|error| error.is_infinite()).count()
-                );
+                prop_assert_eq!(ours.mean(t).unwrap(), mean);
+                prop_assert_eq!(curve.mean[t - 1], mean);
+                let worst = best.iter().copied().fold(0.0, f64::max);
+                prop_assert_eq!(curve.worst[t - 1], worst);
+                let first = best.iter().position(|error| *error == worst);
+                prop_assert_eq!(Some(ours.worst_target(t).unwrap()), first);
+                let unanswered = best.iter().filter(|error| error.is_infinite()).count();
+                prop_assert_eq!(ours.unanswered(t).unwrap(), unanswered);
+                prop_assert_eq!(curve.unanswered[t - 1], unanswered);
+                // One set of proposals serves every T: those after T change nothing.
+                let shorter = errors.slice(ndarray::s![.., ..t]).to_owned();
+                prop_assert_eq!(ResimulationErrors::from_errors(shorter).unwrap().mean(t).unwrap(), mean);
             }
+            prop_assert_eq!(ours.invalid_by_target().iter().sum::<usize>(), ours.invalid());
             prop_assert!(curve.mean.windows(2).all(|pair| pair[1] <= pair[0]));
         }
 
@@ -195,10 +248,24 @@ mod tests {
     }
 
     #[test]
+    fn curves_survive_json_with_their_infinities() {
+        let infinite = f64::INFINITY;
+        let errors = ResimulationErrors::from_errors(array![[infinite, 0.1], [2.0, infinite]]).unwrap();
+        assert_eq!(errors.invalid_by_target(), [1, 1]);
+        let curve = errors.curve();
+        assert_eq!((curve.mean[0], &curve.unanswered), (infinite, &vec![1, 0]));
+        let text = serde_json::to_string(&curve).unwrap();
+        assert!(text.starts_with(r#"{"mean":[null,1.05]"#), "{text}");
+        assert_eq!(serde_json::from_str::<ErrorCurve>(&text).unwrap(), curve);
+    }
+
+    #[test]
     fn impossible_numbers_of_proposals_are_refused() {
         let errors = ResimulationErrors::from_errors(array![[1.0, 2.0]]).unwrap();
         let message = errors.mean(0).unwrap_err().to_string();
         assert_eq!(message, "invalid `proposals`: expected 1 to 2, found 0");
         assert!(errors.best_of(3).is_err());
+        assert!(errors.worst_target(0).is_err());
+        assert!(errors.unanswered(3).is_err());
     }
 }

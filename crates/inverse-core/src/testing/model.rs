@@ -1,17 +1,22 @@
 //! Checks of inverse models.
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use rand::Rng;
 
-use super::{Nonconformance, Outcome};
-use crate::{InverseModel, ProposeError, RandomStreams};
+use super::{Nonconformance, caught};
+use crate::{InverseModel, Proposals, ProposeError, RandomStreams, Search, check_matrix};
 
 /// Proposals a target in the checks.
 const COUNT: usize = 3;
 
 /// Checks a model on targets it was fitted for, (at least two, `dim_y`).
 ///
-/// Shapes; finite proposals; the same stream, the same proposals; earlier targets untouched by later ones;
-/// a search of the model's own width; requests that cannot be met refused by name.
+/// * proposals of the right shape, every value finite
+/// * the same stream, the same bits
+/// * a target's proposals do not depend on the targets after it
+/// * a search that asks for designs of the right shape, lives with answers of NaN, repeats itself from the same
+///   stream, and refuses calls beyond its budget and answers of another shape
+/// * no proposals, no targets, targets of another width or not finite refused by an error that names `n` or `y`
 ///
 /// # Errors
 /// [`Nonconformance`] that lists every finding.
@@ -21,73 +26,176 @@ pub fn check_model(
     seed: u64,
 ) -> Result<(), Nonconformance> {
     let mut report = Nonconformance::new(format!("model `{}`", model.name()));
-    let stream = || RandomStreams::new(seed).stream("conformance", 0);
-    let propose = |y: ArrayView2<'_, f64>, n: usize| model.propose(y, n, &mut stream());
-    let expected = (targets.nrows(), COUNT, model.dim_x());
-    if let Some(proposals) = report.expect("targets", propose(targets, COUNT)) {
-        let designs = proposals.designs();
-        if designs.dim() == expected {
-            report.require(designs.iter().all(|value| value.is_finite()), || {
-                "proposals: a design is not finite".into()
-            });
-            let again = report.expect("the same targets again", propose(targets, COUNT));
-            report.require(again.is_none_or(|again| again == proposals), || {
-                "the same stream gave other proposals; draw from the generator that is passed in alone".into()
-            });
-            let first = targets.slice_axis(Axis(0), (0..1).into());
-            if let Some(alone) = report.expect("the first target alone", propose(first, COUNT)) {
-                report.require(alone.designs().slice(s![0, .., ..]) == designs.slice(s![0, .., ..]), || {
-                    "the first target's proposals change with the targets after it".into()
-                });
-            }
-        } else {
-            let found = designs.dim();
-            report.require(false, || format!("proposals: expected shape {expected:?}, came {found:?}"));
-        }
-    }
-    search(&mut report, model, targets, seed);
-    refusals(&mut report, model, targets, seed);
+    checks(&mut report, model, targets, seed);
     report.finish()
 }
 
-fn search(report: &mut Nonconformance, model: &dyn InverseModel, targets: ArrayView2<'_, f64>, seed: u64) {
-    let mut rng = RandomStreams::new(seed).stream("conformance", 1);
-    let Some(mut search) = report.expect("a search", model.search(targets, COUNT, &mut rng)) else { return };
-    let expected = (targets.nrows(), model.dim_x());
-    for call in 1..=COUNT {
-        let Some(designs) = report.expect(&format!("ask {call} of {COUNT}"), search.ask(&mut rng)) else {
-            return;
-        };
-        report.require(designs.dim() == expected, || {
-            format!("ask: expected shape {expected:?}, came {:?}", designs.dim())
-        });
-        // A search must live with simulators that have no answer.
-        let answers = Array2::from_elem((targets.nrows(), model.dim_y()), f64::NAN);
-        report.expect("tell of NaN", search.tell(answers.view()));
+pub(super) fn checks(
+    report: &mut Nonconformance,
+    model: &dyn InverseModel,
+    targets: ArrayView2<'_, f64>,
+    seed: u64,
+) {
+    let dims = (model.dim_x(), model.dim_y());
+    report.require(
+        dims.0 > 0 && dims.1 > 0,
+        "dim_x and dim_y",
+        "at least 1",
+        format!("{dims:?}"),
+        "return the widths of x and y",
+    );
+    let fit = targets.nrows() >= 2 && check_matrix("targets", targets, dims.1).is_ok();
+    report.require(
+        fit,
+        "the targets of this check",
+        format!("at least two rows of {} finite values", dims.1),
+        format!("shape {:?}", targets.dim()),
+        "pass measurements that the model was fitted for",
+    );
+    if dims.0 > 0 && dims.1 > 0 && fit {
+        proposals(report, model, targets, seed);
+        search(report, model, targets, seed);
+        refusals(report, model, targets, seed);
     }
 }
 
-fn refusals(report: &mut Nonconformance, model: &dyn InverseModel, y: ArrayView2<'_, f64>, seed: u64) {
-    let mut rng = RandomStreams::new(seed).stream("conformance", 2);
-    let mut refusal = |y: ArrayView2<'_, f64>, n: usize| match model.propose(y, n, &mut rng) {
-        Ok(_) => Outcome::Answer,
-        Err(ProposeError::InvalidArgument(error)) => Outcome::Refused(error),
-        Err(_) => Outcome::OtherError,
+fn proposals(report: &mut Nonconformance, model: &dyn InverseModel, targets: ArrayView2<'_, f64>, seed: u64) {
+    let mut propose = |what: &str, y: ArrayView2<'_, f64>| -> Option<Proposals> {
+        let mut rng = RandomStreams::new(seed).stream("conformance", 0);
+        let proposals = report.expect(what, || model.propose(y, COUNT, &mut rng))?;
+        let (expected, came) = ((y.nrows(), COUNT, model.dim_x()), proposals.designs().dim());
+        let fits = came == expected;
+        let (expected, came) = (format!("shape {expected:?}"), format!("{came:?}"));
+        report.require(fits, what, expected, came, "propose (targets, n, dim_x) designs");
+        fits.then_some(proposals)
     };
-    report.expect_refusal("no proposals", "n", refusal(y, 0));
-    let dim_y = model.dim_y();
-    report.expect_refusal("no targets", "y", refusal(Array2::zeros((0, dim_y)).view(), 1));
-    report.expect_refusal("a target of another width", "y", refusal(Array2::zeros((1, dim_y + 1)).view(), 1));
-    report.expect_refusal("a NaN target", "y", refusal(Array2::from_elem((1, dim_y), f64::NAN).view(), 1));
+    let Some(all) = propose("targets", targets) else { return };
+    let again = propose("the same targets again", targets);
+    let rows = targets.nrows();
+    let mut lengths = vec![1, rows / 2, rows - 1];
+    lengths.dedup();
+    let parts: Vec<_> = lengths
+        .into_iter()
+        .filter_map(|rows| {
+            Some((rows, propose(&format!("the first {rows} targets"), targets.slice(s![..rows, ..]))?))
+        })
+        .collect();
+    let finite = all.designs().iter().all(|value| value.is_finite());
+    report.require(
+        finite,
+        "proposals",
+        "finite designs",
+        "one that is not finite",
+        "bring them back to the domain",
+    );
+    report.require(
+        again.is_none_or(|again| same(&again, &all)),
+        "proposals",
+        "the same bits from the same stream",
+        "others",
+        "draw from the generator that is passed in, and from nothing else",
+    );
+    for (rows, part) in parts {
+        let first = all.designs().slice_move(s![..rows, .., ..]);
+        report.require(
+            part.designs().iter().zip(&first).all(|(a, b)| a.to_bits() == b.to_bits()),
+            &format!("the first {rows} targets alone"),
+            "the proposals they have among others",
+            "other ones",
+            "draw one seed a target, in order, and let targets share nothing else",
+        );
+    }
+}
+
+/// Equal bits: NaN proposals are another finding's business.
+fn same(a: &Proposals, b: &Proposals) -> bool {
+    let bits = |a: &f64, b: &f64| a.to_bits() == b.to_bits();
+    a.designs().iter().zip(&b.designs()).all(|(a, b)| bits(a, b))
+        && match (a.predicted_errors(), b.predicted_errors()) {
+            (Some(a), Some(b)) => a.iter().zip(&b).all(|(a, b)| bits(a, b)),
+            (None, None) => true,
+            _ => false,
+        }
+}
+
+fn search(report: &mut Nonconformance, model: &dyn InverseModel, targets: ArrayView2<'_, f64>, seed: u64) {
+    let first = walk(report, model, targets, seed);
+    let second = walk(&mut Nonconformance::new(""), model, targets, seed);
+    report.require(
+        first == second,
+        "search",
+        "the same designs from the same stream and answers",
+        "others",
+        "draw from the generator that is passed in, and from nothing else",
+    );
+}
+
+/// The designs a search asks for, as bits, when it is told NaN and 0 in turn.
+fn walk(
+    report: &mut Nonconformance,
+    model: &dyn InverseModel,
+    targets: ArrayView2<'_, f64>,
+    seed: u64,
+) -> Option<Vec<u64>> {
+    let mut rng = RandomStreams::new(seed).stream("conformance", 1);
+    let mut search = report.expect("search", || model.search(targets, COUNT, &mut rng))?;
+    let (rows, dim_y) = (targets.nrows(), model.dim_y());
+    let mut bits = Vec::new();
+    for call in 1..=COUNT {
+        let what = format!("ask {call} of {COUNT}");
+        let designs = report.expect(&what, || search.ask(&mut rng))?;
+        let (expected, came) = ((rows, model.dim_x()), designs.dim());
+        let (shape, found) = (format!("shape {expected:?}"), format!("{came:?}"));
+        report.require(came == expected, &what, shape, found, "ask for one design a target");
+        bits.extend(designs.iter().map(|value| value.to_bits()));
+        // A search must live with simulators that have no answer.
+        let answers = Array2::from_elem((rows, dim_y), if call == 1 { f64::NAN } else { 0.0 });
+        report.expect(&format!("tell {call} of {COUNT}"), || search.tell(answers.view()))?;
+    }
+    beyond(report, &mut *search, &mut rng, (rows, dim_y));
+    Some(bits)
+}
+
+/// What a search has to refuse; the trait leaves the name of its budget open.
+fn beyond(report: &mut Nonconformance, search: &mut dyn Search, rng: &mut dyn Rng, shape: (usize, usize)) {
+    let strange = Array2::zeros((shape.0, shape.1 + 1));
+    report.expect_refusal("tell of another width", "y", || search.tell(strange.view()));
+    let refused = matches!(caught(|| search.ask(rng)), Ok(Err(ProposeError::InvalidArgument(_))));
+    report.require(
+        refused,
+        "ask beyond the budget",
+        "InvalidArgument",
+        "something else",
+        "count the calls: a search that goes on would be scored on calls it was not granted",
+    );
+}
+
+fn refusals(report: &mut Nonconformance, model: &dyn InverseModel, y: ArrayView2<'_, f64>, seed: u64) {
+    let propose = |y: ArrayView2<'_, f64>, n: usize| {
+        model.propose(y, n, &mut RandomStreams::new(seed).stream("conformance", 2))
+    };
+    report.expect_refusal("no proposals", "n", || propose(y, 0));
+    report.expect_refusal("no targets", "y", || propose(y.slice(s![..0, ..]), 1));
+    if let Ok(wide) = concatenate(Axis(1), &[y, y]) {
+        let wide = wide.slice(s![.., ..=y.ncols()]);
+        report.expect_refusal("targets of too many variables", "y", || propose(wide, 1));
+    }
+    let narrow = y.slice(s![.., 1..]);
+    report.expect_refusal("targets of too few variables", "y", || propose(narrow, 1));
+    for (what, value) in [("a NaN target", f64::NAN), ("an infinite target", f64::INFINITY)] {
+        let mut strange = y.to_owned();
+        strange[[1, y.ncols() - 1]] = value;
+        report.expect_refusal(what, "y", || propose(strange.view(), 1));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use ndarray::{Array3, array};
-    use rand::{Rng, RngExt};
+    use rand::RngExt;
 
     use super::*;
-    use crate::{Proposals, check_request};
+    use crate::{ProposalWalk, check_request};
 
     /// Proposes noise, with one flaw or none.
     struct Noise(&'static str);
@@ -102,7 +210,7 @@ mod tests {
         }
 
         fn dim_y(&self) -> usize {
-            1
+            usize::from(self.0 != "empty")
         }
 
         fn propose(
@@ -111,20 +219,66 @@ mod tests {
             n: usize,
             rng: &mut dyn Rng,
         ) -> Result<Proposals, ProposeError> {
-            if self.0 != "careless" {
-                check_request(y, 1, n, usize::MAX)?;
+            match self.0 {
+                "careless" => {}
+                "misnaming" => check_matrix("targets", y, 1)?,
+                "failing" => return Err(ProposeError::Backend("no memory".into())),
+                _ => check_request(y, 1, n, usize::MAX)?,
             }
             let width = if self.0 == "wide" { 3 } else { 2 };
-            let offset = if self.0 == "entangled" { y.sum() } else { 0.0 };
+            let offset = match self.0 {
+                "entangled" => y.sum(),
+                // Looks only two targets ahead.
+                "peeping" if y.nrows() > 2 => y[[2, 0]],
+                "reserved" => y[[0, 0]],
+                _ => 0.0,
+            };
             let mut designs =
                 Array3::from_shape_simple_fn((y.nrows(), n, width), || rng.random::<f64>() + offset);
-            if self.0 == "moody" {
-                designs[[0, 0, 0]] = call_number();
+            match self.0 {
+                "moody" => designs[[0, 0, 0]] = call_number(),
+                "broken" => designs[[0, 0, 0]] = f64::NAN,
+                _ => {}
             }
-            if self.0 == "broken" {
-                designs[[0, 0, 0]] = f64::NAN;
+            let rows = designs.dim().0;
+            let errors = if self.0 == "boastful" { call_number() } else { 0.0 };
+            Ok(Proposals::new(designs)?.with_predicted_errors(Array2::from_elem((rows, n), errors))?)
+        }
+
+        fn search<'a>(
+            &'a self,
+            y: ArrayView2<'_, f64>,
+            budget: usize,
+            rng: &mut dyn Rng,
+        ) -> Result<Box<dyn Search + 'a>, ProposeError> {
+            let walk = ProposalWalk::new(self.propose(y, budget, rng)?, self.dim_y());
+            Ok(Box::new(Walk { flaw: self.0, inner: walk, rows: y.nrows() }))
+        }
+    }
+
+    struct Walk {
+        flaw: &'static str,
+        inner: ProposalWalk,
+        rows: usize,
+    }
+
+    impl Search for Walk {
+        fn ask(&mut self, rng: &mut dyn Rng) -> Result<Array2<f64>, ProposeError> {
+            match self.flaw {
+                "endless" => Ok(Array2::zeros((self.rows, 2))),
+                "single" => Ok(Array2::zeros((1, 2))),
+                "restless" => Ok(self.inner.ask(rng)? + call_number()),
+                _ => self.inner.ask(rng),
             }
-            Ok(Proposals::new(designs)?)
+        }
+
+        fn tell(&mut self, y: ArrayView2<'_, f64>) -> Result<(), ProposeError> {
+            match self.flaw {
+                "deaf" => return Ok(()),
+                "proud" => check_matrix("y", y, 1)?,
+                _ => {}
+            }
+            self.inner.tell(y)
         }
     }
 
@@ -135,30 +289,76 @@ mod tests {
         CALLS.fetch_add(1, Ordering::SeqCst) as f64
     }
 
-    fn findings(flaw: &'static str) -> String {
-        let targets = array![[0.5], [1.5]];
+    fn findings(flaw: &'static str, targets: Array2<f64>) -> String {
         check_model(&Noise(flaw), targets.view(), 1)
             .err()
             .map(|report| report.to_string())
             .unwrap_or_default()
     }
 
+    fn targets() -> Array2<f64> {
+        array![[0.5], [1.5], [2.5], [0.25]]
+    }
+
     #[test]
     fn sound_models_pass() {
-        assert_eq!(findings("none"), "");
+        assert_eq!(findings("none", targets()), "");
+        assert_eq!(findings("none", array![[0.5], [1.5]]), "");
+        assert_eq!(findings("reserved", targets()), "", "proposals may depend on earlier targets");
     }
 
     #[test]
     fn every_flaw_is_found() {
         for (flaw, words) in [
-            ("careless", "a NaN target: expected an error that names `y`"),
-            ("wide", "proposals: expected shape (2, 3, 2), came (2, 3, 3)"),
-            ("entangled", "change with the targets after it"),
-            ("moody", "the same stream gave other proposals"),
-            ("broken", "a design is not finite"),
+            ("careless", "a NaN target: expected InvalidArgument that names `y`, came an answer"),
+            ("careless", "an infinite target: expected InvalidArgument that names `y`, came an answer"),
+            (
+                "careless",
+                "no proposals: expected InvalidArgument that names `n`, came an error that names `designs`",
+            ),
+            ("careless", "targets of too few variables: expected InvalidArgument that names `y`"),
+            (
+                "misnaming",
+                "targets of too many variables: expected InvalidArgument that names `y`, came an error that",
+            ),
+            (
+                "failing",
+                "targets: expected an answer, came the error \"tensor computation failed: no memory\"",
+            ),
+            ("failing", "no targets: expected InvalidArgument that names `y`, came an error of another kind"),
+            ("wide", "targets: expected shape (4, 3, 2), came (4, 3, 3)"),
+            ("entangled", "the first 1 targets alone: expected the proposals they have among others"),
+            ("peeping", "the first 2 targets alone: expected the proposals they have among others"),
+            ("moody", "proposals: expected the same bits from the same stream"),
+            ("boastful", "proposals: expected the same bits from the same stream"),
+            ("broken", "proposals: expected finite designs"),
+            ("empty", "dim_x and dim_y: expected at least 1, came (2, 0)"),
+            ("endless", "ask beyond the budget: expected InvalidArgument"),
+            ("single", "ask 1 of 3: expected shape (4, 2), came (1, 2)"),
+            ("restless", "search: expected the same designs from the same stream"),
+            ("deaf", "tell of another width: expected InvalidArgument that names `y`"),
+            ("proud", "tell 1 of 3: expected an answer, came the error"),
         ] {
-            let report = findings(flaw);
+            let report = findings(flaw, targets());
             assert!(report.contains(words), "{flaw}: {report}");
+            assert!(report.lines().skip(1).all(|line| line.contains("; ")), "a remedy each: {report}");
+        }
+    }
+
+    #[test]
+    fn findings_do_not_hide_each_other() {
+        assert_eq!(findings("broken", targets()).lines().count(), 2, "NaN alone is no other bits");
+        assert_eq!(findings("deaf", targets()).lines().count(), 2);
+    }
+
+    #[test]
+    fn unusable_targets_are_a_finding() {
+        for y in
+            [array![[1.0]], array![[1.0, 2.0], [3.0, 4.0]], array![[1.0], [f64::NAN]], Array2::zeros((0, 1))]
+        {
+            assert!(
+                findings("none", y).contains("the targets of this check: expected at least two rows of 1")
+            );
         }
     }
 }
