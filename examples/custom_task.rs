@@ -19,8 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The data, the method, the model.
     let streams = RandomStreams::new(1);
     let data = Dataset::from_task(&task, 4000, &mut streams.stream("data", 0))?;
-    let method =
-        inverse::models::presets::neural_adjoint(task.name(), inverse::models::presets::Source::Quick)?;
+    let method = NeuralAdjoint::preset(task.name(), Source::Quick)?;
     let model = method.fit(&data, &mut FitContext::new(1))?;
 
     // Beams that bend 1 mm under 100 N and sing at 40 Hz.

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inverse::bench::{CurveFigure, Panel, Study, StudyArguments, StudyError, Table, TaskResult, scientific};
-use inverse::models::{InputDescentSettings, Starts, presets};
+use inverse::models::presets::PresetMethod;
+use inverse::models::{InputDescentSettings, NeuralAdjoint, Starts};
 
 /// Runs the paper's ablation E1 to E4 of NA.
 #[derive(Parser)]
@@ -26,7 +27,7 @@ fn run(mut arguments: StudyArguments) -> Result<(), StudyError> {
     let mut results = Vec::new();
     let mut panels = Vec::new();
     for task in study.tasks() {
-        let with = presets::neural_adjoint(task.name(), arguments.profile.source())?.descent;
+        let with = NeuralAdjoint::preset(task.name(), arguments.profile.source())?.descent;
         let without = InputDescentSettings { boundary_weight: 0.0, ..with.clone() };
         let experiments = [
             ("E1", Starts::Uniform, without.clone()),

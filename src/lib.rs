@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | [`core`] | `inverse-core` | simulators, priors, tasks, datasets, the traits of methods and models |
 //! | [`tasks`] | `inverse-tasks` | ballistics, sine wave, robotic arm |
-//! | [`models`] | `inverse-models` | the Neural-Adjoint method, surrogates, saved models |
+//! | [`models`] | `inverse-models` | the six methods, two baselines, surrogates, saved models |
 //! | [`metrics`] | `inverse-metrics` | the re-simulation error r_T |
 //! | [`bench`](mod@bench) | `inverse-bench` | studies, tables, figures |
 //!
@@ -31,5 +31,10 @@ pub mod prelude {
         Task,
     };
     pub use inverse_metrics::{ResimulationErrors, resimulate, resimulate_search};
-    pub use inverse_models::{NeuralAdjoint, NeuralAdjointModel, SavedModel, Surrogate, SurrogateSettings};
+    pub use inverse_models::presets::{PresetMethod, Source};
+    pub use inverse_models::{
+        ConditionalInvertibleNetwork, ConditionalVae, DirectRegression, InvertibleNetwork,
+        MixtureDensityNetwork, NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, RegressionSettings,
+        SavedModel, Surrogate, Tandem,
+    };
 }

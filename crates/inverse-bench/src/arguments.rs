@@ -19,6 +19,9 @@ pub struct StudyArguments {
     /// Task to run, such as `ballistics` or `D1`; may be repeated. All, where there is none.
     #[arg(long = "task", value_name = "TASK")]
     pub tasks: Vec<String>,
+    /// Method to run, such as `cinn` or `NA`; may be repeated. All, where there is none.
+    #[arg(long = "method", value_name = "METHOD")]
+    pub methods: Vec<String>,
     /// Folder for results.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
@@ -48,6 +51,7 @@ impl Default for StudyArguments {
             profile: Profile::default(),
             seed: 1,
             tasks: Vec::new(),
+            methods: Vec::new(),
             out: None,
             device: Device::Cpu,
             threads: None,

@@ -5,9 +5,8 @@
 //!
 //! let arguments = StudyArguments { profile: Profile::Smoke, ..StudyArguments::default() };
 //! let study = Study::new(&arguments, "results/example")?;
-//! for task in study.tasks() {
-//!     let result = study.neural_adjoint(&**task)?;
-//!     println!("{}: r_200 = {:.2e}", task.name(), result.errors.mean(200)?);
+//! for result in study.grid()? {
+//!     println!("{} {}: r_200 = {:.2e}", result.task, result.method, result.errors.mean(200)?);
 //! }
 //! # Ok::<(), inverse_bench::StudyError>(())
 //! ```
@@ -23,6 +22,7 @@ mod progress;
 mod result_files;
 mod study;
 mod table;
+mod task_result;
 mod trained_models;
 
 pub use arguments::StudyArguments;
@@ -31,5 +31,6 @@ pub use paper::{PaperTable, paper_table};
 pub use profile::Profile;
 pub use progress::{EpochProgress, Progress};
 pub use result_files::{ResultFileError, ResultFolder};
-pub use study::{CurveRow, ScoreRow, Study, StudyError, TaskResult};
+pub use study::{Study, StudyError};
 pub use table::{Table, scientific};
+pub use task_result::{CurveRow, ScoreRow, TaskResult, panels, score_table};

@@ -6,23 +6,29 @@ use inverse_core::{
     DataError, Dataset, FitError, InvalidArgument, InverseModel, Proposals, ProposeError, RandomStreams, Task,
 };
 use inverse_metrics::{ConfidenceInterval, MetricError, ResimulationErrors, resimulate};
-use inverse_models::{InputDescentSettings, ModelFileError, NeuralAdjointModel, Starts, presets};
+use inverse_models::presets::PresetMethod;
+use inverse_models::{
+    AnyMethod, InputDescentSettings, ModelFileError, NeuralAdjoint, NeuralAdjointModel, SavedModel, Starts,
+    method_by_name, method_names,
+};
 use inverse_tasks::UnknownTask;
 use ndarray::{Array3, ArrayView2, Axis, concatenate};
 use rand::Rng;
-use serde::Serialize;
 use thiserror::Error;
 
 use crate::paper::paper_name;
 use crate::progress::Progress;
 use crate::trained_models::TrainedModels;
-use crate::{Panel, PanelCurve, ResultFileError, ResultFolder, StudyArguments, paper_table};
+use crate::{Profile, ResultFileError, ResultFolder, ScoreRow, StudyArguments, TaskResult, paper_table};
 
 /// Targets a call, so that the progress bar moves; proposals do not depend on it.
 const TARGET_BLOCK: usize = 10;
 
 /// Starts with which trainings are compared: enough to rank surrogates, a fraction of the final search.
 const VALIDATION_STARTS: usize = 250;
+
+/// Validation targets of methods other than NA, as a multiple of the profile's.
+const VALIDATION_FACTOR: usize = 10;
 
 /// Resamples of the bootstrap, and its confidence.
 const RESAMPLES: usize = 2000;
@@ -68,65 +74,9 @@ pub enum StudyError {
 pub struct Study {
     arguments: StudyArguments,
     tasks: Vec<Box<dyn Task>>,
+    methods: Vec<&'static str>,
     results: ResultFolder,
     models: TrainedModels,
-}
-
-/// The score of one model on one task's held-out targets.
-#[derive(Debug, Clone)]
-pub struct TaskResult {
-    /// The task's name.
-    pub task: String,
-    /// The method's name, as tables print it.
-    pub method: String,
-    /// Errors of all proposals.
-    pub errors: ResimulationErrors,
-    /// r_1 of each training on the validation targets; the lowest was chosen.
-    pub validation: Vec<f64>,
-}
-
-/// One cell of a table, beside the paper's.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ScoreRow {
-    /// The task's name.
-    pub task: String,
-    /// The method's name.
-    pub method: String,
-    /// T.
-    pub proposals: usize,
-    /// r_T (eq. 11).
-    pub mean: f64,
-    /// Lower end of the 95% interval of r_T.
-    pub lower: f64,
-    /// Upper end of the 95% interval of r_T.
-    pub upper: f64,
-    /// Median over targets.
-    pub median: f64,
-    /// The worst target.
-    pub worst: f64,
-    /// Proposals, up to T = all, that could not be evaluated.
-    pub invalid: usize,
-    /// The paper's r_T.
-    pub paper: Option<f64>,
-}
-
-/// One point of a curve of r_T against T.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CurveRow {
-    /// The task's name.
-    pub task: String,
-    /// The method's name.
-    pub method: String,
-    /// T.
-    pub proposals: usize,
-    /// r_T (eq. 11).
-    pub mean: f64,
-    /// First quartile over targets.
-    pub lower_quartile: f64,
-    /// Median over targets.
-    pub median: f64,
-    /// Third quartile over targets.
-    pub upper_quartile: f64,
 }
 
 impl Study {
@@ -141,6 +91,7 @@ impl Study {
         let asked = arguments.tasks.iter().map(String::as_str);
         let names: Vec<&str> = if arguments.tasks.is_empty() { names.to_vec() } else { asked.collect() };
         let tasks = names.into_iter().map(inverse_tasks::by_name).collect::<Result<_, _>>()?;
+        let methods = methods(&arguments.methods, arguments.profile)?;
         inverse_models::open_device(arguments.device)?;
         if let Some(threads) = arguments.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -149,7 +100,7 @@ impl Study {
         let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from(default_folder));
         let results = ResultFolder::create(folder)?;
         let models = TrainedModels::new(&results.path().join("models"), arguments.device);
-        Ok(Self { arguments: arguments.clone(), tasks, results, models })
+        Ok(Self { arguments: arguments.clone(), tasks, methods, results, models })
     }
 
     /// The tasks, in the order asked for.
@@ -165,6 +116,82 @@ impl Study {
     /// What the study was asked for.
     pub fn arguments(&self) -> &StudyArguments {
         &self.arguments
+    }
+
+    /// The methods to run, by name, in the order asked for.
+    pub fn methods(&self) -> &[&'static str] {
+        &self.methods
+    }
+
+    /// Every method's score on every task; tasks lead.
+    ///
+    /// # Errors
+    /// As [`Study::result`].
+    pub fn grid(&self) -> Result<Vec<TaskResult>, StudyError> {
+        let cells = self.tasks.iter().flat_map(|task| self.methods.iter().map(move |method| (task, method)));
+        cells.map(|(task, method)| self.result(&**task, method)).collect()
+    }
+
+    /// Trains a method on a task as often as the profile says, and scores the best training.
+    ///
+    /// # Errors
+    /// [`StudyError`] where no method has that name, or data, training, inference or files fail.
+    pub fn result(&self, task: &dyn Task, method: &str) -> Result<TaskResult, StudyError> {
+        if method == NeuralAdjoint::NAME {
+            return self.neural_adjoint(task);
+        }
+        let method = method_by_name(method, task.name(), self.arguments.profile.source())?;
+        self.variant(task, &*method, method.label())
+    }
+
+    /// As [`Study::result`], for settings of one's own under a label of one's own.
+    ///
+    /// # Errors
+    /// As [`Study::result`].
+    pub fn variant(
+        &self,
+        task: &dyn Task,
+        method: &dyn AnyMethod,
+        label: &str,
+    ) -> Result<TaskResult, StudyError> {
+        let progress = Progress::new(task.name(), self.arguments.quiet);
+        let (model, validation) = self.best_model(task, method, &progress)?;
+        let errors = self.score(task, &*model, &progress)?;
+        progress.finish();
+        Ok(TaskResult { task: task.name().into(), method: label.into(), errors, validation })
+    }
+
+    /// The training with the lowest r_1 on validation targets, and r_1 of them all.
+    ///
+    /// # Errors
+    /// As [`Study::result`].
+    pub fn best_model(
+        &self,
+        task: &dyn Task,
+        method: &dyn AnyMethod,
+        progress: &Progress,
+    ) -> Result<(Box<dyn SavedModel>, Vec<f64>), StudyError> {
+        let streams = self.streams(task);
+        let data = Dataset::from_task(task, self.arguments.profile.pairs(), &mut streams.stream("data", 0))?;
+        // One proposal of a model that samples says little: more targets make up for it.
+        let count = VALIDATION_FACTOR * self.arguments.profile.validation_targets();
+        let targets = Dataset::from_task(task, count, &mut streams.stream("validation targets", 0))?;
+        let mut candidates = Candidates::default();
+        for training in 0..self.trainings() {
+            let seed = streams.family("training", training as u64).seed();
+            progress.stage(1, format!("{}: training", method.label()));
+            let model = self.models.any(task.name(), method, &data, seed, progress)?;
+            let proposals = model.propose(targets.y(), 1, &mut streams.stream("validation proposals", 0))?;
+            let error = resimulate(task, &proposals, targets.y())?.mean(1)?;
+            let label = method.label();
+            progress.note(&format!("{label}, training {}: r_1 {error:.2e} on validation targets", training + 1));
+            candidates.add(error, model);
+        }
+        candidates.best()
+    }
+
+    fn trainings(&self) -> usize {
+        self.arguments.trainings.unwrap_or(self.arguments.profile.trainings())
     }
 
     /// Trains NA on a task as often as the profile says, and scores the best training.
@@ -213,12 +240,11 @@ impl Study {
         let profile = self.arguments.profile;
         let streams = self.streams(task);
         let data = Dataset::from_task(task, profile.pairs(), &mut streams.stream("data", 0))?;
-        let method = presets::neural_adjoint(task.name(), profile.source())?;
+        let method = NeuralAdjoint::preset(task.name(), profile.source())?;
         let mut stream = streams.stream("validation targets", 0);
         let targets = Dataset::from_task(task, profile.validation_targets(), &mut stream)?;
-        let mut best: Option<(f64, NeuralAdjointModel)> = None;
-        let mut validation = Vec::new();
-        for training in 0..self.arguments.trainings.unwrap_or(profile.trainings()) {
+        let mut candidates = Candidates::default();
+        for training in 0..self.trainings() {
             let seed = streams.family("training", training as u64).seed();
             progress.stage(method.surrogate.training.epochs, "training");
             let model = self.models.neural_adjoint(task.name(), &method, &data, seed, progress)?;
@@ -233,13 +259,9 @@ impl Study {
                 training + 1,
                 model.surrogate().report().validation_loss
             ));
-            validation.push(error);
-            if best.as_ref().is_none_or(|(lowest, _)| error < *lowest) {
-                best = Some((error, model));
-            }
+            candidates.add(error, model);
         }
-        let nothing = || InvalidArgument::new("--trainings", "a training with a finite r_1", "none");
-        Ok((best.ok_or_else(nothing)?.1, validation))
+        candidates.best()
     }
 
     /// r_T of a model on the task's held-out targets.
@@ -305,46 +327,39 @@ impl Study {
     }
 }
 
-impl TaskResult {
-    /// The curve of r_T against T, one row a T.
-    pub fn curve_rows(&self) -> Vec<CurveRow> {
-        let curve = self.errors.curve();
-        (0..curve.mean.len())
-            .map(|index| CurveRow {
-                task: self.task.clone(),
-                method: self.method.clone(),
-                proposals: index + 1,
-                mean: curve.mean[index],
-                lower_quartile: curve.lower_quartile[index],
-                median: curve.median[index],
-                upper_quartile: curve.upper_quartile[index],
-            })
-            .collect()
+/// Names of methods, from names or labels; all, where there is none.
+fn methods(asked: &[String], profile: Profile) -> Result<Vec<&'static str>, InvalidArgument> {
+    if asked.is_empty() {
+        return Ok(method_names());
     }
+    // Every task has the presets of a profile: any will do to know the method's name.
+    let name = |asked: &String| Ok(method_by_name(asked, "", profile.source())?.name());
+    asked.iter().map(name).collect()
+}
 
-    /// The curve as a figure draws it.
-    pub fn panel_curve(&self) -> PanelCurve {
-        let curve = self.errors.curve();
-        PanelCurve {
-            label: self.method.clone(),
-            mean: curve.mean,
-            quartiles: (curve.lower_quartile, curve.upper_quartile),
+/// Trainings of one method, and which is the best so far.
+struct Candidates<M> {
+    errors: Vec<f64>,
+    best: Option<(f64, M)>,
+}
+
+impl<M> Default for Candidates<M> {
+    fn default() -> Self {
+        Self { errors: Vec::new(), best: None }
+    }
+}
+
+impl<M> Candidates<M> {
+    fn add(&mut self, error: f64, model: M) {
+        self.errors.push(error);
+        if self.best.as_ref().is_none_or(|(lowest, _)| error < *lowest) {
+            self.best = Some((error, model));
         }
     }
 
-    /// A panel for this task alone, with the paper's figures at T = 1 and T = 200 where it has them.
-    ///
-    /// # Errors
-    /// Never for the tables named here; the signature is that of [`paper_table`].
-    pub fn panel(&self) -> Result<Panel, StudyError> {
-        let mut references = Vec::new();
-        for (number, proposals) in [(7, 1.0), (3, 200.0)] {
-            if let Some(value) = paper_table(number)?.value(&self.task, &self.method) {
-                references.push(("the paper's NA".to_owned(), proposals, value));
-            }
-        }
-        let title = paper_name(&self.task).to_owned();
-        Ok(Panel { title, curves: vec![self.panel_curve()], references })
+    fn best(self) -> Result<(M, Vec<f64>), StudyError> {
+        let nothing = || InvalidArgument::new("--trainings", "a training with a finite r_1", "none");
+        Ok((self.best.ok_or_else(nothing)?.1, self.errors))
     }
 }
 

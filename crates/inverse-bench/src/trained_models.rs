@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inverse_core::{CheckpointPolicy, Dataset, Device, FitContext, Method};
-use inverse_models::{NeuralAdjoint, NeuralAdjointModel, SavedModel};
+use inverse_core::{CheckpointPolicy, Dataset, Device, FitContext, FitError, Method};
+use inverse_models::presets::PresetMethod;
+use inverse_models::{AnyMethod, NeuralAdjoint, NeuralAdjointModel, SavedModel};
 use sha2::{Digest, Sha256};
 
 use crate::progress::{EpochProgress, Progress};
@@ -26,7 +27,7 @@ impl TrainedModels {
         Self { folder: folder.into(), device }
     }
 
-    /// The model of that training: loaded where it is done, resumed where it was killed, else trained.
+    /// The NA model of that training: loaded where it is done, resumed where it was killed, else trained.
     pub(crate) fn neural_adjoint(
         &self,
         task: &str,
@@ -37,24 +38,59 @@ impl TrainedModels {
     ) -> Result<NeuralAdjointModel, StudyError> {
         // Only the surrogate is trained: other inference settings share its trainings.
         let identity = identity(&(&method.surrogate, data.content_hash(), seed))?;
-        let folder = self.folder.join(format!("{task}-neural-adjoint-{identity}"));
-        if folder.join("model.safetensors").exists() {
+        let folder = self.folder.join(format!("{task}-{}-{identity}", NeuralAdjoint::NAME));
+        if is_complete(&folder) {
             let model = NeuralAdjointModel::load(&folder, self.device)?;
             return Ok(model.with_inference(method.start_count, method.starts, method.descent.clone())?);
         }
+        self.train(&folder, seed, progress, |context| method.fit(data, context))
+    }
+
+    /// The model of that training by any method.
+    pub(crate) fn any(
+        &self,
+        task: &str,
+        method: &dyn AnyMethod,
+        data: &Dataset,
+        seed: u64,
+        progress: &Progress,
+    ) -> Result<Box<dyn SavedModel>, StudyError> {
+        let identity = identity(&(method.settings()?, data.content_hash(), seed))?;
+        let folder = self.folder.join(format!("{task}-{}-{identity}", method.name()));
+        if is_complete(&folder) {
+            return Ok(inverse_models::load(&folder, self.device)?);
+        }
+        self.train(&folder, seed, progress, |context| method.fit(data, context))
+    }
+
+    fn train<M: SavedModel>(
+        &self,
+        folder: &Path,
+        seed: u64,
+        progress: &Progress,
+        fit: impl FnOnce(&mut FitContext<'_>) -> Result<M, FitError>,
+    ) -> Result<M, StudyError> {
         let checkpoints = folder.join("checkpoints");
         let mut epochs = EpochProgress::new(progress);
         let mut context = FitContext::new(seed)
             .with_device(self.device)
             .with_observer(&mut epochs)
             .with_checkpoints(CheckpointPolicy { folder: checkpoints.clone(), every: CHECKPOINT_EVERY });
-        let model = method.fit(data, &mut context)?;
-        ResultFolder::create(&folder)?.write_csv("learning_curve.csv", &model.surrogate().report().curve)?;
-        model.save(&folder)?;
+        let model = fit(&mut context)?;
+        for (stage, report) in model.training_reports() {
+            let name = format!("learning_curve_{}.csv", stage.replace(' ', "_"));
+            ResultFolder::create(folder)?.write_csv(&name, &report.curve)?;
+        }
+        model.save(folder)?;
         // The model is complete; its checkpoints have done their work. Leaving them would harm nothing.
         let _ = fs::remove_dir_all(checkpoints);
         Ok(model)
     }
+}
+
+/// Whether a training has ended there: its model is written last, in one step.
+fn is_complete(folder: &Path) -> bool {
+    folder.join("model.safetensors").exists()
 }
 
 /// The first eight bytes of a hash over everything that a training depends on.

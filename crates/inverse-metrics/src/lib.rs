@@ -21,14 +21,21 @@
 //! assert_eq!(curve.mean, [2.0, 0.5, 0.0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Where a model should propose every solution and not only a good one, [`Mmd`] compares its proposals with a
+//! sample of the true posterior, which [`ReferencePosterior`] draws by rejection.
 
 mod bootstrap;
 mod error;
 mod infinity;
+mod mmd;
+mod reference_posterior;
 mod resimulation;
 mod resimulation_error;
 
 pub use bootstrap::ConfidenceInterval;
 pub use error::MetricError;
+pub use mmd::{Mmd, MmdEstimator};
+pub use reference_posterior::{PosteriorSample, ReferencePosterior};
 pub use resimulation::{resimulate, resimulate_search};
 pub use resimulation_error::{ErrorCurve, ResimulationErrors};

@@ -1,9 +1,10 @@
 //! Gradient descent on the input of a fixed network, for many targets and starts at once (eq. 4 and 5).
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 use inverse_core::InvalidArgument;
 use serde::{Deserialize, Serialize};
 
+use crate::boundary_loss::BoundaryLoss;
 use crate::nn::{FrozenMlp, PLATEAU_THRESHOLD, Schedule};
 
 /// Adam's constants; the paper cites them as published.
@@ -62,10 +63,7 @@ pub(crate) struct InputDescent<'a> {
     pub(crate) settings: &'a InputDescentSettings,
     /// Weight of each output's squared error.
     pub(crate) weights: &'a [f32],
-    /// μ_x, (`dim_x`).
-    pub(crate) center: &'a [f64],
-    /// R_x / 2, (`dim_x`).
-    pub(crate) half_range: &'a [f64],
+    pub(crate) boundary: &'a BoundaryLoss,
 }
 
 /// The best point that each row saw on its way.
@@ -120,16 +118,9 @@ impl InputDescent<'_> {
         if weight == 0.0 {
             return Ok(Evaluation { loss: error.clone(), error, gradient });
         }
-        let row = |values: &[f64]| {
-            let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
-            Tensor::from_vec(values, (1, self.center.len()), x.device())
-        };
-        let offset = x.broadcast_sub(&row(self.center)?)?;
-        let excess = offset.abs()?.broadcast_sub(&row(self.half_range)?)?.relu()?;
-        let loss = (&error + (excess.sum(D::Minus1)? * weight)?)?;
-        // The derivative of ReLU(|x − μ| − R / 2) is the sign of x − μ outside the domain and 0 inside.
-        let outside = excess.gt(0.0)?.to_dtype(x.dtype())?;
-        let gradient = (gradient + ((offset.sign()? * outside)? * weight)?)?;
+        let (boundary, boundary_gradient) = self.boundary.value_and_gradient(x)?;
+        let loss = (&error + (boundary * weight)?)?;
+        let gradient = (gradient + (boundary_gradient * weight)?)?;
         Ok(Evaluation { loss, error, gradient })
     }
 }

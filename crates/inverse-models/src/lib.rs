@@ -3,6 +3,13 @@
 //! | module | method | section |
 //! |---|---|---|
 //! | [`NeuralAdjoint`] | descend on the input of a surrogate | 3 |
+//! | [`Tandem`] | an inverse network trained through a frozen surrogate | 4, eq. 10 |
+//! | [`ConditionalVae`] | decode a latent under the target | 4, eq. 7 |
+//! | [`InvertibleNetwork`] | a bijection between x and (y, z), run backwards | 4, eq. 8 |
+//! | [`ConditionalInvertibleNetwork`] | a bijection between x and z under y | 4, eq. 9 |
+//! | [`MixtureDensityNetwork`] | a mixture of Gaussians whose parameters depend on y | 4, eq. 6 |
+//! | [`NearestNeighbor`] | baseline: the closest training pairs | |
+//! | [`DirectRegression`] | baseline: a network from y to x, which averages solutions | 2 |
 //!
 //! Fitting settings to a [`Dataset`](inverse_core::Dataset) gives a model; a model proposes designs for
 //! targets, and is kept in a folder.
@@ -35,19 +42,41 @@
 //! # Features
 //! - `cuda`: trains and proposes on NVIDIA GPUs; needs the CUDA toolkit to build.
 
+mod boundary_loss;
+mod cinn;
+mod cvae;
 mod device;
+mod direct_regression;
+mod fitted;
+mod inn;
 mod input_descent;
+mod latent_sampling;
+mod mdn;
+mod nearest_neighbor;
 mod neural_adjoint;
 mod neural_adjoint_file;
 pub mod nn;
 pub mod presets;
+mod registry;
+mod relabelling;
 mod saved_model;
+mod standardized_data;
 mod surrogate;
+mod tandem;
 mod tensor_file;
 
+pub use cinn::{ConditionalInvertibleNetwork, ConditionalInvertibleNetworkModel};
+pub use cvae::{ConditionalVae, ConditionalVaeModel};
 pub use device::open_device;
+pub use direct_regression::{DirectRegression, DirectRegressionModel};
+pub use inn::{InvertibleNetwork, InvertibleNetworkModel};
 pub use input_descent::InputDescentSettings;
+pub use mdn::{MixtureDensityNetwork, MixtureDensityNetworkModel};
+pub use nearest_neighbor::{NearestNeighbor, NearestNeighborModel};
 pub use neural_adjoint::{NeuralAdjoint, NeuralAdjointModel, Starts};
+pub use registry::{AnyMethod, any_method, method_by_name, method_names};
+pub use relabelling::Relabelling;
 pub use saved_model::{SavedModel, load};
-pub use surrogate::{Surrogate, SurrogateSettings};
+pub use surrogate::{RegressionSettings, Surrogate};
+pub use tandem::{Tandem, TandemModel};
 pub use tensor_file::ModelFileError;

@@ -20,9 +20,15 @@ use rand::seq::index;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use crate::boundary_loss::BoundaryLoss;
 use crate::device::propose_backend;
 use crate::input_descent::{InputDescent, InputDescentSettings};
-use crate::surrogate::{Surrogate, SurrogateSettings, array, tensor};
+use crate::nn::Schedule;
+use crate::presets::{
+    PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, unreleased,
+};
+use crate::standardized_data::{array, tensor};
+use crate::surrogate::{Surrogate, RegressionSettings};
 
 /// No model draws more starts for one target; a mistyped count fails with a message.
 const LARGEST_START_COUNT: usize = 1 << 20;
@@ -70,7 +76,7 @@ pub enum Starts {
 #[serde(deny_unknown_fields)]
 pub struct NeuralAdjoint {
     /// The forward network and its training.
-    pub surrogate: SurrogateSettings,
+    pub surrogate: RegressionSettings,
     /// Starts for each target; the paper extracts "a thousand solutions" (section 3).
     pub start_count: usize,
     /// Where they start.
@@ -82,7 +88,7 @@ pub struct NeuralAdjoint {
 impl Default for NeuralAdjoint {
     fn default() -> Self {
         Self {
-            surrogate: SurrogateSettings::default(),
+            surrogate: RegressionSettings::default(),
             start_count: 1000,
             starts: Starts::default(),
             descent: InputDescentSettings::default(),
@@ -98,6 +104,63 @@ impl NeuralAdjoint {
         }
         self.descent.validate()
     }
+}
+
+impl PresetMethod for NeuralAdjoint {
+    const NAME: &'static str = "neural-adjoint";
+    const LABEL: &'static str = "NA";
+
+    fn preset(task: &str, source: Source) -> Result<Self, InvalidArgument> {
+        let descent = |steps: usize| InputDescentSettings {
+            steps,
+            learning_rate: 0.3,
+            schedule: Schedule::Cosine { last: 1e-4 },
+            boundary_weight: 0.01,
+        };
+        match source {
+            Source::Authors => authors_preset(task),
+            Source::Tuned => Ok(Self {
+                surrogate: smooth_regression(surrogate_widths(task), 100),
+                start_count: 1000,
+                starts: Starts::Prior,
+                descent: descent(100),
+            }),
+            Source::Quick => Ok(Self {
+                surrogate: smooth_regression(vec![200; 3], 60),
+                start_count: 400,
+                starts: Starts::Prior,
+                descent: descent(80),
+            }),
+        }
+    }
+
+    fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
+        self.surrogate.shape(dim_x, dim_y).parameter_count()
+    }
+}
+
+fn authors_preset(task: &str) -> Result<NeuralAdjoint, InvalidArgument> {
+    let (learning_rate, l2, factor) = match task {
+        "ballistics" => (1e-2, 5e-3, 0.8),
+        "sine-wave" => (5e-4, 5e-4, 0.5),
+        "robotic-arm" => (1e-3, 2e-2, 0.5),
+        _ => return Err(unreleased(task)),
+    };
+    Ok(NeuralAdjoint {
+        surrogate: RegressionSettings {
+            hidden: surrogate_widths(task),
+            training: authors_training(learning_rate, l2, factor),
+            ..RegressionSettings::default()
+        },
+        start_count: 2048,
+        starts: Starts::Prior,
+        descent: InputDescentSettings {
+            steps: 300,
+            learning_rate: 0.5,
+            schedule: Schedule::Plateau { factor: 0.5, patience: 10, lowest: 1e-6 },
+            boundary_weight: 0.1,
+        },
+    })
 }
 
 impl Method for NeuralAdjoint {
@@ -132,9 +195,6 @@ pub struct NeuralAdjointModel {
 }
 
 impl NeuralAdjointModel {
-    /// The method's name in files.
-    pub(crate) const METHOD: &'static str = "neural-adjoint";
-
     /// The forward network.
     pub fn surrogate(&self) -> &Surrogate {
         &self.surrogate
@@ -176,30 +236,13 @@ impl NeuralAdjointModel {
                 self.designs.select(Axis(0), &chosen).mapv(f64::from)
             }
             Starts::Uniform => {
-                let (center, half) = self.standard_domain();
+                let BoundaryLoss { center, half_range: half } =
+                    BoundaryLoss::new(&self.domain, &self.surrogate.x);
                 Array2::from_shape_fn((count, center.len()), |(_, column)| {
                     center[column] + half[column] * stream.random_range(-1.0..=1.0)
                 })
             }
         }
-    }
-
-    /// μ_x and R_x / 2 in standardised units.
-    fn standard_domain(&self) -> (Vec<f64>, Vec<f64>) {
-        let standardizer = &self.surrogate.x;
-        let (mean, scale) = (standardizer.mean(), standardizer.scale());
-        let center = (&self.domain.center() - &mean) / scale;
-        let half = &self.domain.range() / &scale * 0.5;
-        (center.to_vec(), half.to_vec())
-    }
-
-    /// Weights of the standardised squared errors that restore their proportions in the units of y, divided
-    /// by `dim_y`; and what turns the weighted sum into the mean squared error in units of y².
-    fn error_weights(&self) -> (Vec<f32>, f64) {
-        let variances: Vec<f64> = self.surrogate.y.scale().iter().map(|scale| scale * scale).collect();
-        let mean = variances.iter().sum::<f64>() / variances.len() as f64;
-        let count = variances.len() as f64;
-        (variances.iter().map(|variance| (variance / mean / count) as f32).collect(), mean)
     }
 
     /// The best `n` end points of each target in a group: designs and predicted errors.
@@ -216,14 +259,13 @@ impl NeuralAdjointModel {
             ndarray::concatenate(Axis(0), &views).map_err(|error| ProposeError::Backend(Box::new(error)))?;
         let rows: Vec<usize> = (0..targets).flat_map(|target| std::iter::repeat_n(target, count)).collect();
         let y = self.surrogate.y.transform(y)?.select(Axis(0), &rows);
-        let (weights, unit) = self.error_weights();
-        let (center, half_range) = self.standard_domain();
+        let (weights, unit) = self.surrogate.error_weights();
+        let boundary = BoundaryLoss::new(&self.domain, &self.surrogate.x);
         let descent = InputDescent {
             network: &self.surrogate.network,
             settings: &self.settings.descent,
             weights: &weights,
-            center: &center,
-            half_range: &half_range,
+            boundary: &boundary,
         };
         let device = &self.surrogate.device;
         let end = tensor(starts.view(), device)
@@ -248,7 +290,7 @@ impl NeuralAdjointModel {
 
 impl InverseModel for NeuralAdjointModel {
     fn name(&self) -> &'static str {
-        "NA"
+        NeuralAdjoint::LABEL
     }
 
     fn dim_x(&self) -> usize {

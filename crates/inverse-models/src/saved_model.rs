@@ -5,11 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use inverse_core::{Device, InvalidArgument, InverseModel};
+use inverse_core::{Device, Domain, InvalidArgument, InverseModel, Standardizer};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::device::open_device;
-use crate::neural_adjoint::NeuralAdjointModel;
+use crate::nn::{FrozenMlp, MlpSettings, TrainingReport};
+use crate::registry::{self, LoadableMethod};
 use crate::tensor_file::{self, ModelFileError, NamedTensors, take_tensor};
 
 const TENSORS: &str = "model.safetensors";
@@ -24,20 +25,22 @@ pub trait SavedModel: InverseModel {
     /// # Errors
     /// [`ModelFileError::Io`] where the folder cannot be written.
     fn save(&self, folder: &Path) -> Result<(), ModelFileError>;
+
+    /// How each stage of the training went, by name; none for models without a training.
+    fn training_reports(&self) -> Vec<(&'static str, &TrainingReport)> {
+        Vec::new()
+    }
 }
 
 impl<M: SavedModel + ?Sized> SavedModel for Box<M> {
     fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
         (**self).save(folder)
     }
+
+    fn training_reports(&self) -> Vec<(&'static str, &TrainingReport)> {
+        (**self).training_reports()
+    }
 }
-
-/// Reads one kind of model from its file.
-type Loader = fn(ModelFile) -> Result<Box<dyn SavedModel>, ModelFileError>;
-
-/// The methods whose models can be loaded: one line each.
-const LOADERS: &[(&str, Loader)] =
-    &[(NeuralAdjointModel::METHOD, |file| Ok(Box::new(NeuralAdjointModel::from_file(file)?)))];
 
 /// Loads the model in `folder`, whatever its method.
 ///
@@ -46,12 +49,18 @@ const LOADERS: &[(&str, Loader)] =
 /// build or inconsistent, its method is unknown, or the device cannot be used.
 pub fn load(folder: &Path, device: Device) -> Result<Box<dyn SavedModel>, ModelFileError> {
     let file = open(folder, None, device)?;
-    let Some((_, loader)) = LOADERS.iter().find(|(method, _)| *method == file.method) else {
-        let known: Vec<&str> = LOADERS.iter().map(|(method, _)| *method).collect();
-        let expected = format!("one of the methods {}", known.join(", "));
-        return Err(file.foreign(&expected, format!("`{}`", file.method)));
-    };
-    loader(file)
+    match registry::loader(&file.method) {
+        Some(loader) => loader(file),
+        None => {
+            let expected = format!("one of the methods {}", registry::method_names().join(", "));
+            Err(file.foreign(&expected, format!("`{}`", file.method)))
+        }
+    }
+}
+
+/// Loads the model in `folder`, which must be of one method.
+pub(crate) fn load_as<M: LoadableMethod>(folder: &Path, device: Device) -> Result<M::Model, ModelFileError> {
+    M::load(open(folder, Some(M::NAME), device)?)
 }
 
 /// Reads a model's file; with `method`, that of no other method.
@@ -123,6 +132,44 @@ impl ModelFile {
         self.take(name, &[rows, columns])
     }
 
+    /// The network of that shape whose tensors [`insert_network`] wrote under `prefix`.
+    pub(crate) fn take_network(
+        &mut self,
+        prefix: &str,
+        shape: &MlpSettings,
+    ) -> Result<FrozenMlp, ModelFileError> {
+        shape.validate().map_err(|error| self.inconsistent(&error))?;
+        let mut layers = Vec::new();
+        let ends = shape.hidden.iter().chain(std::iter::once(&shape.outputs));
+        let starts = std::iter::once(&shape.inputs).chain(&shape.hidden);
+        for (index, (inputs, outputs)) in starts.zip(ends).enumerate() {
+            let weight = self.take(&format!("{prefix}.weight.{index}"), &[*outputs, *inputs])?;
+            layers.push((weight, self.take(&format!("{prefix}.bias.{index}"), &[*outputs])?));
+        }
+        FrozenMlp::from_layers(layers, shape.activation, &self.device)
+            .map_err(|error| ModelFileError::Device(error.to_string()))
+    }
+
+    /// Whether standardisers from the header can be used.
+    pub(crate) fn check_standardizers(
+        &self,
+        standardizers: [&Standardizer; 2],
+    ) -> Result<(), ModelFileError> {
+        for standardizer in standardizers {
+            standardizer.validate().map_err(|error| self.inconsistent(&error))?;
+        }
+        Ok(())
+    }
+
+    /// A domain from the header, for designs of that width.
+    pub(crate) fn check_domain(&self, domain: &Domain, width: usize) -> Result<Domain, ModelFileError> {
+        if domain.dim() != width {
+            return Err(self.foreign(&format!("a domain of {width} variables"), domain.dim()));
+        }
+        Domain::new(domain.center().to_owned(), domain.range().to_owned())
+            .map_err(|error| self.inconsistent(&error))
+    }
+
     /// An error about this file.
     pub(crate) fn foreign(&self, expected: &str, found: impl std::fmt::Display) -> ModelFileError {
         ModelFileError::foreign(&self.path, expected, found)
@@ -131,5 +178,14 @@ impl ModelFile {
     /// The error of a check of the header's values.
     pub(crate) fn inconsistent(&self, error: &InvalidArgument) -> ModelFileError {
         self.foreign(&format!("a usable `{}`", error.argument), error)
+    }
+}
+
+/// Adds a network's layers to a model's tensors.
+pub(crate) fn insert_network(tensors: &mut NamedTensors, prefix: &str, network: &FrozenMlp) {
+    for (index, (weight, bias)) in network.layers().enumerate() {
+        let shape = vec![bias.len(), weight.len() / bias.len().max(1)];
+        tensors.insert(format!("{prefix}.weight.{index}"), (shape, weight.to_vec()));
+        tensors.insert(format!("{prefix}.bias.{index}"), (vec![bias.len()], bias.to_vec()));
     }
 }

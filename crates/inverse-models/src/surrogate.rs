@@ -1,22 +1,23 @@
 //! The surrogate f̂: a network that imitates the simulator (section 3, step i).
 
 use candle_core::Tensor;
-use inverse_core::{
-    Dataset, FitContext, FitError, InvalidArgument, ProposeError, Standardizer, check_matrix,
-};
+use inverse_core::{Dataset, FitContext, FitError, ProposeError, Standardizer, Stream, check_matrix};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use crate::device::{backend, open_device, propose_backend};
+use crate::device::{backend, propose_backend};
 use crate::nn::{
     Activation, FrozenMlp, Mlp, MlpSettings, Objective, Pairs, TrainableNetwork, TrainingReport,
     TrainingSettings, train,
 };
+use crate::saved_model::{ModelFile, insert_network};
+use crate::standardized_data::{StandardizedData, array, tensor};
+use crate::tensor_file::{ModelFileError, NamedTensors};
 
 /// The shape and the training of a surrogate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SurrogateSettings {
+pub struct RegressionSettings {
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
     /// The activation after each hidden layer.
@@ -27,7 +28,7 @@ pub struct SurrogateSettings {
     pub training: TrainingSettings,
 }
 
-impl Default for SurrogateSettings {
+impl Default for RegressionSettings {
     /// The paper's four layers of 500 with batch normalisation and ReLU, trained as Table 6 says.
     fn default() -> Self {
         Self {
@@ -43,12 +44,12 @@ impl Default for SurrogateSettings {
 ///
 /// ```
 /// use inverse_core::{BoxPrior, Dataset, FitContext, FnSimulator, RandomStreams, SimulatedTask};
-/// use inverse_models::{Surrogate, SurrogateSettings};
+/// use inverse_models::{Surrogate, RegressionSettings};
 ///
 /// let parabola = FnSimulator::new(1, 1, |x, y| y[0] = x[0] * x[0])?;
 /// let task = SimulatedTask::new("parabola", parabola, BoxPrior::new(&[-1.0], &[1.0])?)?;
 /// let data = Dataset::from_task(&task, 500, &mut RandomStreams::new(0).stream("data", 0))?;
-/// let mut settings = SurrogateSettings { hidden: vec![32, 32], ..Default::default() };
+/// let mut settings = RegressionSettings { hidden: vec![32, 32], ..Default::default() };
 /// settings.training.epochs = 60;
 /// settings.training.batch_size = 50;
 /// let surrogate = Surrogate::fit(&settings, &data, &mut FitContext::new(0))?;
@@ -72,35 +73,39 @@ impl Surrogate {
     /// # Errors
     /// [`FitError`] where a setting or the data cannot be used, training diverges, or the device fails.
     pub fn fit(
-        settings: &SurrogateSettings,
+        settings: &RegressionSettings,
         data: &Dataset,
         context: &mut FitContext<'_>,
     ) -> Result<Self, FitError> {
         settings.training.validate()?;
-        let shape = settings.shape(data.x().ncols(), data.y().ncols());
-        shape.validate()?;
-        let device = open_device(context.device())?;
-        let mut split = context.streams().stream("surrogate validation split", 0);
-        let (training, validation) = data
-            .split(settings.training.validation_share, &mut split)
-            .map_err(|_| InvalidArgument::new("data", "at least two pairs", data.len()))?;
-        let (x, y) = (Standardizer::fit(training.x())?, Standardizer::fit(training.y())?);
-        let pairs = |data: &Dataset| -> Result<Pairs, FitError> {
-            let (x, y) = (x.transform(data.x())?, y.transform(data.y())?);
-            Ok(Pairs {
-                x: tensor(x.view(), &device).map_err(backend)?,
-                y: tensor(y.view(), &device).map_err(backend)?,
-            })
-        };
-        let (training_pairs, validation_pairs) = (pairs(&training)?, pairs(&validation)?);
+        settings.shape(data.x().ncols(), data.y().ncols()).validate()?;
+        let standardized = StandardizedData::new(data, settings.training.validation_share, context)?;
+        Self::fit_standardized(settings, &standardized, &data.content_hash(), context)
+    }
+
+    /// Trains on pairs that a method has prepared for itself.
+    pub(crate) fn fit_standardized(
+        settings: &RegressionSettings,
+        data: &StandardizedData,
+        dataset_hash: &str,
+        context: &mut FitContext<'_>,
+    ) -> Result<Self, FitError> {
+        let shape = settings.shape(data.x.width(), data.y.width());
         let mut weights = context.streams().stream("surrogate weights", 0);
-        let network = Mlp::new(&shape, &device, &mut weights).map_err(backend)?;
-        let objective = Regression { network };
-        let identity = format!("{settings:?} {}", data.content_hash());
+        let network = Mlp::new(&shape, &data.device, &mut weights).map_err(backend)?;
+        let objective = Regression { stage: "surrogate", network };
+        let identity = format!("{settings:?} {dataset_hash}");
         let report =
-            train(&objective, &training_pairs, &validation_pairs, &settings.training, &identity, context)?;
+            train(&objective, &data.training, &data.validation, &settings.training, &identity, context)?;
         let network = objective.network.freeze().map_err(backend)?;
-        Ok(Self { network, device, x, y, report, parameter_count: shape.parameter_count() })
+        Ok(Self {
+            network,
+            device: data.device.clone(),
+            x: data.x.clone(),
+            y: data.y.clone(),
+            report,
+            parameter_count: shape.parameter_count(),
+        })
     }
 
     /// Predicted measurements, (n, `dim_y`), for designs x, (n, `dim_x`), in the data's units.
@@ -116,6 +121,15 @@ impl Surrogate {
         let x = tensor(standard.view(), &self.device).map_err(propose_backend)?;
         let y = self.network.forward(&x).and_then(|y| array(&y)).map_err(propose_backend)?;
         Ok(self.y.inverse(y.view())?)
+    }
+
+    /// Weights of the standardised squared errors that restore their proportions in the units of y, divided
+    /// by `dim_y`; and what turns the weighted sum into the mean squared error in units of y².
+    pub(crate) fn error_weights(&self) -> (Vec<f32>, f64) {
+        let variances: Vec<f64> = self.y.scale().iter().map(|scale| scale * scale).collect();
+        let count = variances.len() as f64;
+        let mean = variances.iter().sum::<f64>() / count;
+        (variances.iter().map(|variance| (variance / mean / count) as f32).collect(), mean)
     }
 
     /// The network, between standardised x and standardised y.
@@ -144,7 +158,7 @@ impl Surrogate {
     }
 }
 
-impl SurrogateSettings {
+impl RegressionSettings {
     pub(crate) fn shape(&self, inputs: usize, outputs: usize) -> MlpSettings {
         MlpSettings {
             inputs,
@@ -156,43 +170,61 @@ impl SurrogateSettings {
     }
 }
 
-/// Mean squared error of the forward network.
-struct Regression {
-    network: Mlp,
+/// Mean squared error of a network from one side of the pairs to the other.
+pub(crate) struct Regression {
+    pub(crate) stage: &'static str,
+    pub(crate) network: Mlp,
 }
 
 impl Objective for Regression {
-    fn stage(&self) -> &'static str {
-        "surrogate"
+    fn stage(&self) -> &str {
+        self.stage
     }
 
-    fn network(&self) -> &dyn TrainableNetwork {
-        &self.network
+    fn networks(&self) -> Vec<&dyn TrainableNetwork> {
+        vec![&self.network]
     }
 
-    fn training_loss(&self, batch: &Pairs) -> candle_core::Result<Tensor> {
+    fn training_loss(&self, batch: &Pairs, _noise: &mut Stream) -> candle_core::Result<Tensor> {
         (self.network.forward(&batch.x)? - &batch.y)?.sqr()?.mean_all()
     }
 
-    fn validation_loss(&self, pairs: &Pairs) -> candle_core::Result<f64> {
+    fn validation_loss(&self, pairs: &Pairs, _noise: &mut Stream) -> candle_core::Result<f64> {
         let y = self.network.freeze()?.forward(&pairs.x)?;
         (y - &pairs.y)?.sqr()?.mean_all()?.to_scalar::<f32>().map(f64::from)
     }
 }
 
-/// A matrix of f64 as a tensor of f32.
-pub(crate) fn tensor(
-    matrix: ArrayView2<'_, f64>,
-    device: &candle_core::Device,
-) -> candle_core::Result<Tensor> {
-    let values: Vec<f32> = matrix.iter().map(|value| *value as f32).collect();
-    Tensor::from_vec(values, matrix.dim(), device)
+/// The part of a model file's header that describes a surrogate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SurrogateDescription {
+    x: Standardizer,
+    y: Standardizer,
+    training: TrainingReport,
 }
 
-/// A tensor of two axes as a matrix of f64.
-pub(crate) fn array(tensor: &Tensor) -> candle_core::Result<Array2<f64>> {
-    let shape = tensor.dims2()?;
-    let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-    Array2::from_shape_vec(shape, values.into_iter().map(f64::from).collect())
-        .map_err(candle_core::Error::wrap)
+/// Name of the surrogate's tensors in model files.
+const PREFIX: &str = "surrogate";
+
+impl Surrogate {
+    /// Adds the network to a model's tensors.
+    pub(crate) fn describe(&self, tensors: &mut NamedTensors) -> SurrogateDescription {
+        insert_network(tensors, PREFIX, &self.network);
+        SurrogateDescription { x: self.x.clone(), y: self.y.clone(), training: self.report.clone() }
+    }
+
+    /// The surrogate of a model's file.
+    pub(crate) fn from_file(
+        file: &mut ModelFile,
+        settings: &RegressionSettings,
+        description: SurrogateDescription,
+    ) -> Result<Self, ModelFileError> {
+        let SurrogateDescription { x, y, training } = description;
+        file.check_standardizers([&x, &y])?;
+        let shape = settings.shape(x.width(), y.width());
+        let network = file.take_network(PREFIX, &shape)?;
+        let parameter_count = shape.parameter_count();
+        let device = file.device.clone();
+        Ok(Self { network, device, x, y, report: training, parameter_count })
+    }
 }

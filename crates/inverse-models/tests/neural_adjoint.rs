@@ -8,14 +8,14 @@ use inverse_core::{
     RandomStreams, Signal, SimulatedTask, Simulator,
 };
 use inverse_models::nn::{Activation, Schedule};
-use inverse_models::presets::{self, Source};
+use inverse_models::presets::{PresetMethod, Source};
 use inverse_models::{InputDescentSettings, NeuralAdjoint, NeuralAdjointModel, Starts};
 use inverse_tasks::SineWave;
 use ndarray::{Array2, array, s};
 use proptest::prelude::*;
 
 fn small() -> NeuralAdjoint {
-    let mut method = presets::neural_adjoint("sine-wave", Source::Quick).unwrap();
+    let mut method = NeuralAdjoint::preset("sine-wave", Source::Quick).unwrap();
     method.surrogate.hidden = vec![96; 3];
     method.surrogate.training.epochs = 50;
     method.start_count = 200;

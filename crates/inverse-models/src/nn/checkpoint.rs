@@ -1,6 +1,6 @@
 //! Training checkpoints: everything a killed training needs to go on with the same bits.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
@@ -30,24 +30,26 @@ pub(crate) struct TrainingState {
     pub(crate) finished: bool,
 }
 
-/// The best parameters so far.
+/// Parameters and running statistics of all networks: the best so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
-    pub(crate) parameters: Tensor,
-    pub(crate) statistics: Tensor,
+    networks: Vec<(Tensor, Tensor)>,
 }
 
 impl Snapshot {
-    pub(crate) fn of(network: &dyn TrainableNetwork) -> candle_core::Result<Self> {
-        Ok(Self {
-            parameters: network.parameters().copy()?.detach(),
-            statistics: network.statistics().copy()?.detach(),
-        })
+    pub(crate) fn of(networks: &[&dyn TrainableNetwork]) -> candle_core::Result<Self> {
+        let copy = |network: &&dyn TrainableNetwork| {
+            Ok((network.parameters().copy()?.detach(), network.statistics().copy()?.detach()))
+        };
+        Ok(Self { networks: networks.iter().map(copy).collect::<candle_core::Result<_>>()? })
     }
 
-    pub(crate) fn restore(&self, network: &dyn TrainableNetwork) -> candle_core::Result<()> {
-        network.parameters().set(&self.parameters)?;
-        network.statistics().set(&self.statistics)
+    pub(crate) fn restore(&self, networks: &[&dyn TrainableNetwork]) -> candle_core::Result<()> {
+        for (network, (parameters, statistics)) in networks.iter().zip(&self.networks) {
+            network.parameters().set(parameters)?;
+            network.statistics().set(statistics)?;
+        }
+        Ok(())
     }
 }
 
@@ -72,35 +74,37 @@ impl CheckpointFile {
     pub(crate) fn write(
         &mut self,
         state: &TrainingState,
-        network: &dyn TrainableNetwork,
-        adam: &Adam,
+        networks: &[&dyn TrainableNetwork],
+        adams: &[Adam],
         best: &Snapshot,
     ) -> Result<(), FitError> {
-        let (_, first, second) = adam.state().map_err(failed)?;
-        let parts = [
-            ("parameters", network.parameters().as_tensor()),
-            ("statistics", network.statistics().as_tensor()),
-            ("first_moment", &first),
-            ("second_moment", &second),
-            ("best_parameters", &best.parameters),
-            ("best_statistics", &best.statistics),
-        ];
         let mut tensors = NamedTensors::new();
-        for (name, tensor) in parts {
-            let values = tensor.to_vec1::<f32>().map_err(failed)?;
-            tensors.insert(name.to_owned(), (vec![values.len()], values));
+        for (index, ((network, adam), best)) in networks.iter().zip(adams).zip(&best.networks).enumerate() {
+            let (_, first, second) = adam.state().map_err(failed)?;
+            let parts = [
+                ("parameters", network.parameters().as_tensor()),
+                ("statistics", network.statistics().as_tensor()),
+                ("first_moment", &first),
+                ("second_moment", &second),
+                ("best_parameters", &best.0),
+                ("best_statistics", &best.1),
+            ];
+            for (name, tensor) in parts {
+                let values = tensor.to_vec1::<f32>().map_err(failed)?;
+                tensors.insert(format!("{name}.{index}"), (vec![values.len()], values));
+            }
         }
         tensor_file::write(&self.path, state, &tensors).map_err(failed)?;
         self.written = Instant::now();
         Ok(())
     }
 
-    /// Puts network and optimiser where the checkpoint left them; `None` where there is no checkpoint.
+    /// Puts networks and optimisers where the checkpoint left them; `None` where there is no checkpoint.
     pub(crate) fn resume(
         &self,
         fingerprint: &str,
-        network: &dyn TrainableNetwork,
-    ) -> Result<Option<(TrainingState, Adam, Snapshot)>, FitError> {
+        networks: &[&dyn TrainableNetwork],
+    ) -> Result<Option<(TrainingState, Vec<Adam>, Snapshot)>, FitError> {
         if !self.path.exists() {
             return Ok(None);
         }
@@ -112,24 +116,25 @@ impl CheckpointFile {
                 found: format!("that of training {}", state.fingerprint),
             }));
         }
-        let (parameters, statistics) = (network.parameters(), network.statistics());
-        let mut take = |name: &str, like: &Tensor| {
-            let values =
-                take_tensor(Path::new(&self.path), &mut tensors, name, like.dims()).map_err(failed)?;
-            let length = values.len();
-            Tensor::from_vec(values, length, &Device::Cpu)
-                .and_then(|tensor| tensor.to_device(like.device()))
-                .map_err(failed)
-        };
-        parameters.set(&take("parameters", parameters)?).map_err(failed)?;
-        statistics.set(&take("statistics", statistics)?).map_err(failed)?;
-        let (first, second) = (take("first_moment", parameters)?, take("second_moment", parameters)?);
-        let adam = Adam::resume(state.steps, &first, &second).map_err(failed)?;
-        let best = Snapshot {
-            parameters: take("best_parameters", parameters)?,
-            statistics: take("best_statistics", statistics)?,
-        };
-        Ok(Some((state, adam, best)))
+        let mut adams = Vec::new();
+        let mut best = Snapshot { networks: Vec::new() };
+        for (index, network) in networks.iter().enumerate() {
+            let (parameters, statistics) = (network.parameters(), network.statistics());
+            let mut take = |name: &str, like: &Tensor| {
+                let name = format!("{name}.{index}");
+                let values = take_tensor(&self.path, &mut tensors, &name, like.dims()).map_err(failed)?;
+                let length = values.len();
+                Tensor::from_vec(values, length, &Device::Cpu)
+                    .and_then(|tensor| tensor.to_device(like.device()))
+                    .map_err(failed)
+            };
+            parameters.set(&take("parameters", parameters)?).map_err(failed)?;
+            statistics.set(&take("statistics", statistics)?).map_err(failed)?;
+            let (first, second) = (take("first_moment", parameters)?, take("second_moment", parameters)?);
+            adams.push(Adam::resume(state.steps, &first, &second).map_err(failed)?);
+            best.networks.push((take("best_parameters", parameters)?, take("best_statistics", statistics)?));
+        }
+        Ok(Some((state, adams, best)))
     }
 }
 

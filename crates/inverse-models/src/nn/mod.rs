@@ -2,6 +2,8 @@
 
 mod activation;
 mod checkpoint;
+mod coupling;
+mod flow;
 mod frozen_mlp;
 mod kernels;
 mod layout;
@@ -10,12 +12,15 @@ mod mlp;
 mod mlp_tests;
 mod optimizer;
 mod schedule;
+mod spline;
 mod training_loop;
 mod training_op;
 
-use candle_core::Var;
+use candle_core::{Result, Tensor, Var};
 
 pub use activation::Activation;
+pub use coupling::{Coupling, CouplingBlock};
+pub use flow::{Flow, FlowSettings};
 pub use frozen_mlp::FrozenMlp;
 pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
@@ -29,4 +34,25 @@ pub trait TrainableNetwork {
 
     /// Running statistics that training moves without a gradient, one flat vector.
     fn statistics(&self) -> &Var;
+}
+
+/// A network that can be applied: in training, or with its weights fixed.
+pub trait Network {
+    /// The output, (rows, outputs), for x, (rows, inputs).
+    ///
+    /// # Errors
+    /// Where the shapes disagree or the tensor library fails.
+    fn forward(&self, x: &Tensor) -> Result<Tensor>;
+}
+
+impl Network for Mlp {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Self::forward(self, x)
+    }
+}
+
+impl Network for FrozenMlp {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Self::forward(self, x)
+    }
 }

@@ -11,12 +11,24 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
+/// How far and under which rules a step goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UpdateRule {
+    /// Learning rate.
+    pub(crate) rate: f64,
+    /// Weight of the L2 term: added to the gradient, as the paper's Adam does, not decoupled from it.
+    pub(crate) l2: f64,
+    /// Each entry of the gradient is cut to ± this before the L2 term is added.
+    pub(crate) limit: Option<f64>,
+}
+
 /// The numbers of one step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdamStep {
     pub(crate) learning_rate: f32,
-    /// Weight of the L2 term: added to the gradient, as the paper's Adam does, not decoupled from it.
     pub(crate) l2: f32,
+    /// Infinite where gradients are not cut.
+    pub(crate) limit: f32,
     pub(crate) beta1: f32,
     pub(crate) beta2: f32,
     pub(crate) epsilon: f32,
@@ -28,11 +40,12 @@ pub(crate) struct AdamStep {
 
 impl AdamStep {
     /// Step number `count`, from 1.
-    pub(crate) fn new(count: u64, learning_rate: f64, l2: f64) -> Self {
+    pub(crate) fn new(count: u64, rule: &UpdateRule) -> Self {
         let steps = count.min(1 << 30) as i32;
         Self {
-            learning_rate: learning_rate as f32,
-            l2: l2 as f32,
+            learning_rate: rule.rate as f32,
+            l2: rule.l2 as f32,
+            limit: rule.limit.map_or(f32::INFINITY, |limit| limit as f32),
             beta1: BETA1 as f32,
             beta2: BETA2 as f32,
             epsilon: EPSILON as f32,
@@ -89,20 +102,24 @@ impl Adam {
     }
 
     /// Moves the parameters against the gradient.
-    pub(crate) fn step(&mut self, parameters: &Var, gradient: &Tensor, rate: f64, l2: f64) -> Result<()> {
+    pub(crate) fn step(&mut self, parameters: &Var, gradient: &Tensor, rule: &UpdateRule) -> Result<()> {
         self.count += 1;
-        let step = AdamStep::new(self.count, rate, l2);
+        let step = AdamStep::new(self.count, rule);
         match &mut self.moments {
             Moments::Host { first, second } => {
                 let update = HostUpdate { step, moments: Mutex::new((first, second)) };
                 parameters.inplace_op2(&gradient.contiguous()?, &update)
             }
             Moments::Device { first, second } => {
-                let gradient = (gradient + (parameters.as_tensor() * l2)?)?;
+                let gradient = match rule.limit {
+                    Some(limit) => gradient.clamp(-limit, limit)?,
+                    None => gradient.clone(),
+                };
+                let gradient = (gradient + (parameters.as_tensor() * rule.l2)?)?;
                 *first = ((&*first * BETA1)? + (&gradient * (1.0 - BETA1))?)?;
                 *second = ((&*second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
                 let denominator = ((&*second * f64::from(step.second_correction))?.sqrt()? + EPSILON)?;
-                let change = ((&*first * (rate * f64::from(step.first_correction)))? / denominator)?;
+                let change = ((&*first * (rule.rate * f64::from(step.first_correction)))? / denominator)?;
                 parameters.set(&(parameters.as_tensor() - change)?)
             }
         }
@@ -151,10 +168,12 @@ mod tests {
     use super::*;
 
     /// The algorithm as published, in f64, with the L2 term added to the gradient.
-    fn published(mut parameter: f64, gradients: &[f64], rate: f64, l2: f64) -> f64 {
+    fn published(mut parameter: f64, gradients: &[f64], rule: &UpdateRule) -> f64 {
+        let UpdateRule { rate, l2, limit } = *rule;
         let (mut first, mut second) = (0.0, 0.0);
         for (index, gradient) in gradients.iter().enumerate() {
-            let gradient = gradient + l2 * parameter;
+            let limit = limit.unwrap_or(f64::INFINITY);
+            let gradient = gradient.clamp(-limit, limit) + l2 * parameter;
             first = BETA1 * first + (1.0 - BETA1) * gradient;
             second = BETA2 * second + (1.0 - BETA2) * gradient * gradient;
             let count = index as i32 + 1;
@@ -166,20 +185,26 @@ mod tests {
 
     #[test]
     fn steps_match_the_published_algorithm() {
+        for limit in [None, Some(0.8)] {
+            follows_the_published_algorithm(&UpdateRule { rate: 0.01, l2: 0.1, limit });
+        }
+    }
+
+    fn follows_the_published_algorithm(rule: &UpdateRule) {
         let start = [1.0_f32, -2.0, 0.5];
         let gradients = [[0.3, -1.0, 0.0], [0.1, 2.0, 1e-4], [-0.7, 0.5, 3.0]];
         let parameters = Var::new(&start, &Device::Cpu).unwrap();
         let mut adam = Adam::new(&parameters).unwrap();
         for gradient in &gradients {
             let gradient = Tensor::new(&gradient.map(|g| g as f32), &Device::Cpu).unwrap();
-            adam.step(&parameters, &gradient, 0.01, 0.1).unwrap();
+            adam.step(&parameters, &gradient, rule).unwrap();
             let (count, first, second) = adam.state().unwrap();
             adam = Adam::resume(count, &first, &second).unwrap();
         }
         let ours = parameters.to_vec1::<f32>().unwrap();
         for index in 0..3 {
             let own: Vec<f64> = gradients.iter().map(|gradient| gradient[index]).collect();
-            let expected = published(f64::from(start[index]), &own, 0.01, 0.1);
+            let expected = published(f64::from(start[index]), &own, rule);
             assert_relative_eq!(f64::from(ours[index]), expected, max_relative = 1e-5);
         }
     }

@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use candle_core::{Device, Result as TensorResult, Tensor};
-use inverse_core::{EpochReport, FitContext, FitError, InvalidArgument, Signal};
+use inverse_core::{EpochReport, FitContext, FitError, InvalidArgument, Signal, Stream};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::TrainableNetwork;
 use super::checkpoint::{CheckpointFile, Snapshot, TrainingState};
-use super::optimizer::Adam;
+use super::optimizer::{Adam, UpdateRule};
 use super::schedule::{Schedule, ScheduleState};
 use crate::device::backend;
 
@@ -32,6 +32,8 @@ pub struct TrainingSettings {
     pub validation_share: f64,
     /// Stops when the validation loss has not fallen for this many epochs; never, where `None`.
     pub early_stop: Option<usize>,
+    /// Each entry of the gradient is cut to ± this, as the authors do for flows; not at all, where `None`.
+    pub gradient_limit: Option<f64>,
 }
 
 impl Default for TrainingSettings {
@@ -45,6 +47,7 @@ impl Default for TrainingSettings {
             schedule: Schedule::Plateau { factor: 0.5, patience: 10, lowest: 1e-6 },
             validation_share: 0.2,
             early_stop: None,
+            gradient_limit: None,
         }
     }
 }
@@ -68,6 +71,9 @@ impl TrainingSettings {
         }
         if !(self.l2 >= 0.0 && self.l2.is_finite()) {
             return Err(InvalidArgument::new("l2", "a number of at least 0", self.l2));
+        }
+        if let Some(limit) = self.gradient_limit.filter(|limit| !(*limit > 0.0)) {
+            return Err(InvalidArgument::new("gradient_limit", "a positive number", limit));
         }
         if !(self.validation_share > 0.0 && self.validation_share < 1.0) {
             let found = self.validation_share;
@@ -110,25 +116,29 @@ pub struct Pairs {
     pub y: Tensor,
 }
 
-/// What a method tells the loop: its network and its losses.
+/// What a method tells the loop: its networks and its losses.
 pub trait Objective {
     /// What is trained, for reports and file names.
     fn stage(&self) -> &str;
 
-    /// The network whose parameters move.
-    fn network(&self) -> &dyn TrainableNetwork;
+    /// The networks whose parameters move; always the same ones, in the same order.
+    fn networks(&self) -> Vec<&dyn TrainableNetwork>;
 
     /// The loss of one batch, a scalar that candle can differentiate.
     ///
-    /// # Errors
-    /// Where the tensor library fails.
-    fn training_loss(&self, batch: &Pairs) -> TensorResult<Tensor>;
-
-    /// The loss of held-out pairs, as the finished model would have it.
+    /// * `noise`: the epoch's stream, for losses that draw random numbers
     ///
     /// # Errors
     /// Where the tensor library fails.
-    fn validation_loss(&self, pairs: &Pairs) -> TensorResult<f64>;
+    fn training_loss(&self, batch: &Pairs, noise: &mut Stream) -> TensorResult<Tensor>;
+
+    /// The loss of held-out pairs, as the finished model would have it.
+    ///
+    /// * `noise`: the same stream after every epoch, so that epochs are compared on equal draws
+    ///
+    /// # Errors
+    /// Where the tensor library fails.
+    fn validation_loss(&self, pairs: &Pairs, noise: &mut Stream) -> TensorResult<f64>;
 }
 
 /// Trains until the epochs are over, the loss stays, or the observer has seen enough; keeps the best epoch.
@@ -143,7 +153,7 @@ pub trait Objective {
 ///
 /// ```
 /// use candle_core::{Device, Result, Tensor};
-/// use inverse_core::FitContext;
+/// use inverse_core::{FitContext, Stream};
 /// use inverse_models::nn::{
 ///     Activation, Mlp, MlpSettings, Objective, Pairs, TrainableNetwork, TrainingSettings, train,
 /// };
@@ -155,13 +165,13 @@ pub trait Objective {
 ///     fn stage(&self) -> &str {
 ///         "absolute error"
 ///     }
-///     fn network(&self) -> &dyn TrainableNetwork {
-///         &self.0
+///     fn networks(&self) -> Vec<&dyn TrainableNetwork> {
+///         vec![&self.0]
 ///     }
-///     fn training_loss(&self, batch: &Pairs) -> Result<Tensor> {
+///     fn training_loss(&self, batch: &Pairs, _noise: &mut Stream) -> Result<Tensor> {
 ///         (self.0.forward(&batch.x)? - &batch.y)?.abs()?.mean_all()
 ///     }
-///     fn validation_loss(&self, pairs: &Pairs) -> Result<f64> {
+///     fn validation_loss(&self, pairs: &Pairs, _noise: &mut Stream) -> Result<f64> {
 ///         let y = self.0.freeze()?.forward(&pairs.x)?;
 ///         Ok(f64::from((y - &pairs.y)?.abs()?.mean_all()?.to_scalar::<f32>()?))
 ///     }
@@ -201,7 +211,7 @@ pub fn train(
         run.epoch(training, validation, context)?;
         run.report(&start, context)?;
     }
-    run.best.restore(objective.network()).map_err(backend)?;
+    run.best.restore(&objective.networks()).map_err(backend)?;
     context.observer().finished(objective.stage(), run.state.epoch, run.state.best_epoch);
     Ok(TrainingReport {
         epochs: run.state.epoch,
@@ -216,7 +226,8 @@ struct Run<'a> {
     objective: &'a dyn Objective,
     settings: &'a TrainingSettings,
     state: TrainingState,
-    adam: Adam,
+    /// One optimiser a network.
+    adams: Vec<Adam>,
     best: Snapshot,
     checkpoint: Option<CheckpointFile>,
     /// Stopped by the observer: not finished, so a later run goes on from the checkpoint.
@@ -230,14 +241,14 @@ impl<'a> Run<'a> {
         identity: &str,
         context: &FitContext<'_>,
     ) -> Result<Self, FitError> {
-        let network = objective.network();
+        let networks = objective.networks();
         let fingerprint = fingerprint(objective.stage(), identity, context.streams().seed());
         let checkpoint = context.checkpoints().map(|policy| CheckpointFile::new(policy, objective.stage()));
         let resumed = match &checkpoint {
-            Some(file) => file.resume(&fingerprint, network)?,
+            Some(file) => file.resume(&fingerprint, &networks)?,
             None => None,
         };
-        let (state, adam, best) = if let Some(resumed) = resumed {
+        let (state, adams, best) = if let Some(resumed) = resumed {
             resumed
         } else {
             let state = TrainingState {
@@ -250,10 +261,11 @@ impl<'a> Run<'a> {
                 curve: Vec::new(),
                 finished: false,
             };
-            let adam = Adam::new(network.parameters()).map_err(backend)?;
-            (state, adam, Snapshot::of(network).map_err(backend)?)
+            let adams = networks.iter().map(|network| Adam::new(network.parameters()));
+            let adams = adams.collect::<TensorResult<_>>().map_err(backend)?;
+            (state, adams, Snapshot::of(&networks).map_err(backend)?)
         };
-        Ok(Self { objective, settings, state, adam, best, checkpoint, stopped: false })
+        Ok(Self { objective, settings, state, adams, best, checkpoint, stopped: false })
     }
 
     fn epoch(
@@ -269,8 +281,11 @@ impl<'a> Run<'a> {
         let rows = training.x.dim(0).map_err(backend)?;
         let mut order: Vec<u32> = (0..rows as u32).collect();
         order.shuffle(&mut stream);
-        let training_loss = self.steps(&order, training, learning_rate).map_err(backend)?;
-        let validation_loss = self.objective.validation_loss(validation).map_err(backend)?;
+        let stage = self.objective.stage();
+        let mut noise = context.streams().stream(&format!("noise {stage}"), self.state.epoch as u64);
+        let training_loss = self.steps(&order, training, learning_rate, &mut noise).map_err(backend)?;
+        let mut noise = context.streams().stream(&format!("validation noise {stage}"), 0);
+        let validation_loss = self.objective.validation_loss(validation, &mut noise).map_err(backend)?;
         for loss in [training_loss, validation_loss] {
             if !loss.is_finite() {
                 let stage = self.objective.stage().to_owned();
@@ -280,7 +295,7 @@ impl<'a> Run<'a> {
         let losses = EpochLosses { training: training_loss, validation: validation_loss, learning_rate };
         self.state.curve.push(losses);
         self.keep_best(validation_loss).map_err(backend)?;
-        self.state.steps = self.adam.steps();
+        self.state.steps = self.adams.first().map_or(0, Adam::steps);
         let (epoch, epochs) = (self.state.epoch, self.settings.epochs);
         self.state.schedule.advance(&self.settings.schedule, training_loss, epoch, epochs);
         let stale =
@@ -290,18 +305,27 @@ impl<'a> Run<'a> {
     }
 
     /// Takes one step a batch; gives the mean loss.
-    fn steps(&mut self, order: &[u32], training: &Pairs, rate: f64) -> TensorResult<f64> {
-        let network = self.objective.network();
+    fn steps(
+        &mut self,
+        order: &[u32],
+        training: &Pairs,
+        rate: f64,
+        noise: &mut Stream,
+    ) -> TensorResult<f64> {
+        let networks = self.objective.networks();
+        let rule = UpdateRule { rate, l2: self.settings.l2, limit: self.settings.gradient_limit };
         let size = self.settings.batch_size.min(order.len());
         let mut losses = Vec::new();
         for rows in order.chunks_exact(size) {
             let rows = Tensor::from_slice(rows, rows.len(), &Device::Cpu)?.to_device(training.x.device())?;
             let batch =
                 Pairs { x: training.x.index_select(&rows, 0)?, y: training.y.index_select(&rows, 0)? };
-            let loss = self.objective.training_loss(&batch)?;
+            let loss = self.objective.training_loss(&batch, noise)?;
             let gradients = loss.backward()?;
-            if let Some(gradient) = gradients.get(network.parameters()) {
-                self.adam.step(network.parameters(), gradient, rate, self.settings.l2)?;
+            for (network, adam) in networks.iter().zip(&mut self.adams) {
+                if let Some(gradient) = gradients.get(network.parameters()) {
+                    adam.step(network.parameters(), gradient, &rule)?;
+                }
             }
             losses.push(loss.detach());
         }
@@ -311,7 +335,7 @@ impl<'a> Run<'a> {
 
     fn keep_best(&mut self, loss: f64) -> TensorResult<()> {
         if self.state.best_loss.is_none_or(|best| loss < best) {
-            self.best = Snapshot::of(self.objective.network())?;
+            self.best = Snapshot::of(&self.objective.networks())?;
             self.state.best_loss = Some(loss);
             self.state.best_epoch = self.state.epoch;
         }
@@ -335,7 +359,7 @@ impl<'a> Run<'a> {
         if let Some(file) = &mut self.checkpoint
             && (self.state.finished || self.stopped || file.is_due())
         {
-            file.write(&self.state, self.objective.network(), &self.adam, &self.best)?;
+            file.write(&self.state, &self.objective.networks(), &self.adams, &self.best)?;
         }
         Ok(())
     }

@@ -20,7 +20,8 @@ pub(crate) fn adam_step(
     blocks.zip(moments).for_each(|((parameters, gradient), (first, second))| {
         let values = parameters.iter_mut().zip(gradient).zip(first.iter_mut().zip(second));
         for ((parameter, gradient), (first, second)) in values {
-            let gradient = gradient + step.l2 * *parameter;
+            // `clamp` keeps NaN: a diverged training must not look healthy.
+            let gradient = gradient.clamp(-step.limit, step.limit) + step.l2 * *parameter;
             *first = step.beta1 * *first + (1.0 - step.beta1) * gradient;
             *second = step.beta2 * *second + (1.0 - step.beta2) * gradient * gradient;
             let denominator = (*second * step.second_correction).sqrt() + step.epsilon;

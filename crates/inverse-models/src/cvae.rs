@@ -1,0 +1,363 @@
+//! The conditional variational auto-encoder (section 4, eq. 7; section 8.5.1, eq. 12).
+//!
+//! An encoder turns a design and its measurement into a Gaussian over a latent z, a decoder turns z and the
+//! measurement back into the design:
+//!
+//! ```text
+//! L = (x − x̂)² + α · KL,    KL = −½ (1 + log σ_z² − μ_z² − σ_z²)
+//! ```
+//!
+//! which weighs a faithful reconstruction against a latent that is distributed as N(0, 1). The paper prints
+//! the divergence with the signs of μ_z² and of the whole reversed, and σ_z for σ_z²; this is the closed form
+//! of Kingma and Welling (2013, appendix B). Both terms are means over a batch and over their columns, as the
+//! authors' weights α assume. To invert, z is drawn from N(0, 1) and decoded with the target.
+
+use std::path::Path;
+
+use candle_core::Tensor;
+use inverse_core::{
+    Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
+    Stream,
+};
+use ndarray::ArrayView2;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::device::backend;
+use crate::fitted::{Fitted, check_count, check_not_negative};
+use crate::latent_sampling::{LatentSampler, standard_normal};
+use crate::nn::{
+    Activation, FrozenMlp, Mlp, MlpSettings, Network, Objective, Pairs, TrainableNetwork, TrainingReport,
+    TrainingSettings, train,
+};
+use crate::presets::{
+    PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
+};
+use crate::registry::LoadableMethod;
+use crate::relabelling::{Relabeller, Relabelling};
+use crate::saved_model::{self, ModelFile, SavedModel, insert_network};
+use crate::standardized_data::StandardizedData;
+use crate::tensor_file::{ModelFileError, NamedTensors};
+
+/// No latent has more variables; a mistyped count fails with a message.
+const LARGEST_LATENT: usize = 1 << 12;
+
+/// Settings of the conditional variational auto-encoder.
+///
+/// ```
+/// use inverse_core::{BoxPrior, Dataset, FitContext, FnSimulator, InverseModel, Method, RandomStreams, SimulatedTask};
+/// use inverse_models::{ConditionalVae, presets::{PresetMethod, Source}};
+///
+/// let sum = FnSimulator::new(2, 1, |x, y| y[0] = x[0] + x[1])?;
+/// let task = SimulatedTask::new("sum", sum, BoxPrior::new(&[-1.0; 2], &[1.0; 2])?)?;
+/// let streams = RandomStreams::new(0);
+/// let data = Dataset::from_task(&task, 400, &mut streams.stream("data", 0))?;
+/// let method = ConditionalVae::preset("sum", Source::Quick)?;
+/// let model = method.fit(&data, &mut FitContext::new(0))?;
+/// let target = ndarray::array![[0.5]];
+/// let proposals = model.propose(target.view(), 20, &mut streams.stream("propose", 0))?;
+/// assert_eq!(proposals.count(), 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConditionalVae {
+    /// Widths of the hidden layers, of encoder and decoder alike.
+    pub hidden: Vec<usize>,
+    /// The activation after each hidden layer.
+    pub activation: Activation,
+    /// Whether each hidden layer is batch-normalised.
+    pub batch_norm: bool,
+    /// Number of latent variables; as many as design variables, where `None`.
+    pub latent: Option<usize>,
+    /// α, the weight of the divergence.
+    pub divergence_weight: f64,
+    /// How both networks are trained.
+    pub training: TrainingSettings,
+    /// Renews the training pairs by a surrogate; the paper's pairs as they are, where `None`.
+    pub relabelling: Option<Relabelling>,
+}
+
+impl ConditionalVae {
+    fn validate(&self) -> Result<(), InvalidArgument> {
+        if let Some(latent) = self.latent {
+            check_count("latent", latent, LARGEST_LATENT)?;
+        }
+        check_not_negative("divergence_weight", self.divergence_weight)?;
+        self.relabelling.iter().try_for_each(Relabelling::validate)?;
+        self.training.validate()
+    }
+
+    fn latent(&self, dim_x: usize) -> usize {
+        self.latent.unwrap_or(dim_x)
+    }
+
+    fn shape(&self, inputs: usize, outputs: usize) -> MlpSettings {
+        MlpSettings {
+            inputs,
+            hidden: self.hidden.clone(),
+            outputs,
+            activation: self.activation,
+            batch_norm: self.batch_norm,
+        }
+    }
+
+    /// (x, y) → (μ_z, log σ_z²).
+    fn encoder(&self, dim_x: usize, dim_y: usize) -> MlpSettings {
+        self.shape(dim_x + dim_y, 2 * self.latent(dim_x))
+    }
+
+    /// (z, y) → x̂.
+    fn decoder(&self, dim_x: usize, dim_y: usize) -> MlpSettings {
+        self.shape(self.latent(dim_x) + dim_y, dim_x)
+    }
+}
+
+impl PresetMethod for ConditionalVae {
+    const NAME: &'static str = "cvae";
+    const LABEL: &'static str = "cVAE";
+
+    fn preset(task: &str, source: Source) -> Result<Self, InvalidArgument> {
+        match source {
+            Source::Authors => authors_preset(task),
+            Source::Tuned => Ok(Self {
+                hidden: vec![500; if task == "sine-wave" { 6 } else { 7 }],
+                activation: Activation::Silu,
+                batch_norm: false,
+                latent: None,
+                divergence_weight: 0.01,
+                training: cosine_training(150, 128, 1e-3),
+                relabelling: Some(tuned_relabelling(task, 0.1)),
+            }),
+            Source::Quick => Ok(Self {
+                hidden: vec![96; 3],
+                activation: Activation::Silu,
+                batch_norm: false,
+                latent: None,
+                divergence_weight: 0.01,
+                training: cosine_training(40, 128, 2e-3),
+                relabelling: None,
+            }),
+        }
+    }
+
+    fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
+        self.encoder(dim_x, dim_y).parameter_count() + self.decoder(dim_x, dim_y).parameter_count()
+    }
+}
+
+fn authors_preset(task: &str) -> Result<ConditionalVae, InvalidArgument> {
+    let (layers, latent, divergence_weight, training) = match task {
+        "ballistics" => {
+            (7, 5, 0.01, TrainingSettings { epochs: 1000, ..authors_training(1e-3, 5e-3, 0.9) })
+        }
+        "sine-wave" => (6, 3, 0.02, authors_training(1e-3, 5e-3, 0.5)),
+        "robotic-arm" => {
+            (7, 3, 1.0, TrainingSettings { batch_size: 256, ..authors_training(1e-3, 5e-3, 0.5) })
+        }
+        _ => return Err(unreleased(task)),
+    };
+    Ok(ConditionalVae {
+        hidden: vec![500; layers],
+        activation: Activation::Relu,
+        batch_norm: true,
+        latent: Some(latent),
+        divergence_weight,
+        training,
+        relabelling: None,
+    })
+}
+
+impl Method for ConditionalVae {
+    type Model = ConditionalVaeModel;
+
+    fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
+        self.validate()?;
+        let (dim_x, dim_y) = (data.x().ncols(), data.y().ncols());
+        let (encoder, decoder) = (self.encoder(dim_x, dim_y), self.decoder(dim_x, dim_y));
+        encoder.validate()?;
+        decoder.validate()?;
+        let pairs = StandardizedData::new(data, self.training.validation_share, context)?;
+        let hash = data.content_hash();
+        let relabeller = Relabeller::fit(self.relabelling.as_ref(), &pairs, &hash, context)?;
+        let mut stream = context.streams().stream("cvae weights", 0);
+        let objective = EvidenceBound {
+            encoder: Mlp::new(&encoder, &pairs.device, &mut stream).map_err(backend)?,
+            decoder: Mlp::new(&decoder, &pairs.device, &mut stream).map_err(backend)?,
+            latent: self.latent(dim_x),
+            divergence_weight: self.divergence_weight,
+            relabeller,
+        };
+        let identity = format!("{self:?} {hash}");
+        let report =
+            train(&objective, &pairs.training, &pairs.validation, &self.training, &identity, context)?;
+        let decoder = objective.decoder.freeze().map_err(backend)?;
+        let fitted = Fitted::new(self, data, &pairs, report);
+        Ok(ConditionalVaeModel { fitted, decoder, device: pairs.device })
+    }
+}
+
+/// Eq. 12 with the closed form of the divergence.
+struct EvidenceBound {
+    encoder: Mlp,
+    decoder: Mlp,
+    latent: usize,
+    divergence_weight: f64,
+    relabeller: Relabeller,
+}
+
+impl EvidenceBound {
+    fn loss<N: Network>(
+        &self,
+        encoder: &N,
+        decoder: &N,
+        pairs: &Pairs,
+        noise: &mut Stream,
+    ) -> candle_core::Result<Tensor> {
+        let code = encoder.forward(&Tensor::cat(&[&pairs.x, &pairs.y], 1)?)?;
+        let mean = code.narrow(1, 0, self.latent)?.contiguous()?;
+        let log_variance = code.narrow(1, self.latent, self.latent)?.contiguous()?;
+        let draw = standard_normal(pairs.x.dim(0)?, self.latent, pairs.x.device(), noise)?;
+        let z = (&mean + ((&log_variance * 0.5)?.exp()? * draw)?)?;
+        let decoded = decoder.forward(&Tensor::cat(&[&z, &pairs.y], 1)?)?;
+        let reconstruction = (decoded - &pairs.x)?.sqr()?.mean_all()?;
+        reconstruction + (divergence(&mean, &log_variance)? * self.divergence_weight)?
+    }
+}
+
+/// Mean over rows and columns of the divergence of N(μ, σ²) from N(0, 1).
+fn divergence(mean: &Tensor, log_variance: &Tensor) -> candle_core::Result<Tensor> {
+    let terms = (((log_variance + 1.0)? - mean.sqr()?)? - log_variance.exp()?)?;
+    terms.mean_all()? * -0.5
+}
+
+impl Objective for EvidenceBound {
+    fn stage(&self) -> &'static str {
+        "auto-encoder"
+    }
+
+    fn networks(&self) -> Vec<&dyn TrainableNetwork> {
+        vec![&self.encoder, &self.decoder]
+    }
+
+    fn training_loss(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<Tensor> {
+        let batch = self.relabeller.renew(batch, noise)?;
+        self.loss(&self.encoder, &self.decoder, &batch, noise)
+    }
+
+    fn validation_loss(&self, pairs: &Pairs, noise: &mut Stream) -> candle_core::Result<f64> {
+        let (encoder, decoder) = (self.encoder.freeze()?, self.decoder.freeze()?);
+        self.loss(&encoder, &decoder, pairs, noise)?.to_scalar::<f32>().map(f64::from)
+    }
+}
+
+/// A fitted conditional variational auto-encoder.
+#[derive(Debug, Clone)]
+pub struct ConditionalVaeModel {
+    fitted: Fitted<ConditionalVae>,
+    decoder: FrozenMlp,
+    device: candle_core::Device,
+}
+
+impl ConditionalVaeModel {
+    /// The settings it was fitted with.
+    pub fn settings(&self) -> &ConditionalVae {
+        &self.fitted.settings
+    }
+
+    /// Loads a cVAE; [`load`](crate::load) loads any model.
+    ///
+    /// # Errors
+    /// As [`load`](crate::load); also where the folder holds a model of another method.
+    pub fn load(folder: &Path, device: Device) -> Result<Self, ModelFileError> {
+        saved_model::load_as::<ConditionalVae>(folder, device)
+    }
+}
+
+impl InverseModel for ConditionalVaeModel {
+    fn name(&self) -> &'static str {
+        ConditionalVae::LABEL
+    }
+
+    fn dim_x(&self) -> usize {
+        self.fitted.x.width()
+    }
+
+    fn dim_y(&self) -> usize {
+        self.fitted.y.width()
+    }
+
+    /// Encoder and decoder, as Table 8 counts them; only the decoder is kept.
+    fn parameter_count(&self) -> usize {
+        self.settings().parameter_count(self.dim_x(), self.dim_y())
+    }
+
+    fn propose(
+        &self,
+        y: ArrayView2<'_, f64>,
+        n: usize,
+        rng: &mut dyn Rng,
+    ) -> Result<Proposals, ProposeError> {
+        let Fitted { x, y: y_units, .. } = &self.fitted;
+        let latent = self.settings().latent(self.dim_x());
+        let sampler = LatentSampler { x, y: y_units, device: &self.device, latent };
+        sampler.propose(y, n, rng, |z, y| self.decoder.forward(&Tensor::cat(&[z, y], 1)?))
+    }
+}
+
+impl SavedModel for ConditionalVaeModel {
+    fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
+        let mut tensors = NamedTensors::new();
+        insert_network(&mut tensors, "decoder", &self.decoder);
+        saved_model::save(folder, ConditionalVae::NAME, &self.fitted, &tensors)
+    }
+
+    fn training_reports(&self) -> Vec<(&'static str, &TrainingReport)> {
+        vec![("auto-encoder", &self.fitted.training)]
+    }
+}
+
+impl LoadableMethod for ConditionalVae {
+    fn load(mut file: ModelFile) -> Result<ConditionalVaeModel, ModelFileError> {
+        let fitted = Fitted::from_file(&file, ConditionalVae::validate)?;
+        let shape = fitted.settings.decoder(fitted.x.width(), fitted.y.width());
+        let decoder = file.take_network("decoder", &shape)?;
+        Ok(ConditionalVaeModel { fitted, decoder, device: file.device.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_relative_eq;
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_divergence_is_the_closed_form() {
+        let (means, variances) = ([0.3_f64, -1.2, 2.0], [0.5_f64, 1.0, 3.0]);
+        let expected = (0..3)
+            .map(|index| {
+                let (mean, variance) = (means[index], variances[index]);
+                0.5 * (variance + mean * mean - 1.0 - variance.ln())
+            })
+            .sum::<f64>()
+            / 3.0;
+        let mean = Tensor::new(&[means.map(|mean| mean as f32)], &Device::Cpu).unwrap();
+        let logs = Tensor::new(&[variances.map(|variance| variance.ln() as f32)], &Device::Cpu).unwrap();
+        let ours = divergence(&mean, &logs).unwrap().to_scalar::<f32>().unwrap();
+        assert_relative_eq!(f64::from(ours), expected, max_relative = 1e-6);
+    }
+
+    #[test]
+    fn authors_settings_have_the_parameters_of_table_8() {
+        // Table 8 prints 3.0, 2.5 and 3.0 million.
+        for (task, dim_x, dim_y, printed) in
+            [("ballistics", 4, 1, 3.0), ("sine-wave", 2, 1, 2.5), ("robotic-arm", 4, 2, 3.0)]
+        {
+            let settings = ConditionalVae::preset(task, Source::Authors).unwrap();
+            let count = settings.parameter_count(dim_x, dim_y);
+            assert_relative_eq!(count as f64 / 1e6, printed, epsilon = 0.05);
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! The mixture density network (section 4, eq. 6; section 8.5.4, eq. 15).
+//!
+//! A network turns a measurement into a mixture of Gaussians over designs, trained by maximum likelihood,
+//!
+//! ```text
+//! L = −log Σ_k p_k |Σ_k⁻¹|^½ exp(−½ (μ_k − x)ᵀ Σ_k⁻¹ (μ_k − x))
+//! ```
+//!
+//! Each precision is Σ⁻¹ = L Lᵀ with a lower triangular L of positive diagonal: every precision matrix has
+//! one such factor, its log-determinant is a sum, and it is never singular. To invert, the mixture is sampled
+//! as trained; the authors' code adds the identity to the precision first, which shrinks every sample's
+//! spread.
+
+use std::path::Path;
+
+use candle_core::Tensor;
+use inverse_core::{
+    Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
+    Stream, check_request,
+};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis};
+use rand::{Rng, RngExt};
+use rand_distr::{Distribution, StandardNormal};
+use serde::{Deserialize, Serialize};
+
+use crate::device::{backend, propose_backend};
+use crate::fitted::{Fitted, check_count};
+use crate::latent_sampling::{LARGEST_PROPOSAL_COUNT, target_streams};
+use crate::nn::{
+    Activation, FrozenMlp, Mlp, MlpSettings, Network, Objective, Pairs, TrainableNetwork, TrainingReport,
+    TrainingSettings, train,
+};
+use crate::presets::{
+    PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
+};
+use crate::registry::LoadableMethod;
+use crate::relabelling::{Relabeller, Relabelling};
+use crate::saved_model::{self, ModelFile, SavedModel, insert_network};
+use crate::standardized_data::{StandardizedData, array, tensor};
+use crate::tensor_file::{ModelFileError, NamedTensors};
+
+/// No mixture has more components; a mistyped count fails with a message.
+const LARGEST_COMPONENT_COUNT: usize = 1 << 12;
+
+/// The logarithm of L's diagonal stays inside ± this, by a hyperbolic tangent: a component that narrows onto
+/// one training pair would make the likelihood infinite.
+const LARGEST_LOG_DIAGONAL: f64 = 7.0;
+
+/// Settings of the mixture density network.
+///
+/// ```
+/// use inverse_core::{BoxPrior, Dataset, FitContext, FnSimulator, InverseModel, Method, RandomStreams, SimulatedTask};
+/// use inverse_models::{MixtureDensityNetwork, presets::{PresetMethod, Source}};
+///
+/// let parabola = FnSimulator::new(1, 1, |x, y| y[0] = x[0] * x[0])?;
+/// let task = SimulatedTask::new("parabola", parabola, BoxPrior::new(&[-1.0], &[1.0])?)?;
+/// let streams = RandomStreams::new(0);
+/// let data = Dataset::from_task(&task, 400, &mut streams.stream("data", 0))?;
+/// let method = MixtureDensityNetwork::preset("parabola", Source::Quick)?;
+/// let model = method.fit(&data, &mut FitContext::new(0))?;
+/// let target = ndarray::array![[0.25]];
+/// let proposals = model.propose(target.view(), 50, &mut streams.stream("propose", 0))?;
+/// let positive = proposals.designs().iter().filter(|x| **x > 0.0).count();
+/// assert!((5..45).contains(&positive), "both branches are found");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixtureDensityNetwork {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// The activation after each hidden layer.
+    pub activation: Activation,
+    /// Whether each hidden layer is batch-normalised.
+    pub batch_norm: bool,
+    /// Number of Gaussians.
+    pub components: usize,
+    /// How the network is trained.
+    pub training: TrainingSettings,
+    /// Renews the training pairs by a surrogate; the paper's pairs as they are, where `None`.
+    pub relabelling: Option<Relabelling>,
+}
+
+impl MixtureDensityNetwork {
+    fn validate(&self) -> Result<(), InvalidArgument> {
+        check_count("components", self.components, LARGEST_COMPONENT_COUNT)?;
+        self.relabelling.iter().try_for_each(Relabelling::validate)?;
+        self.training.validate()
+    }
+
+    fn shape(&self, dim_x: usize, dim_y: usize) -> MlpSettings {
+        MlpSettings {
+            inputs: dim_y,
+            hidden: self.hidden.clone(),
+            outputs: MixtureLayout::new(self.components, dim_x).outputs(),
+            activation: self.activation,
+            batch_norm: self.batch_norm,
+        }
+    }
+}
+
+impl PresetMethod for MixtureDensityNetwork {
+    const NAME: &'static str = "mdn";
+    const LABEL: &'static str = "MDN";
+
+    fn preset(task: &str, source: Source) -> Result<Self, InvalidArgument> {
+        let authors = authors_preset(task);
+        match source {
+            Source::Authors => authors,
+            Source::Tuned => {
+                let known = authors.unwrap_or_else(|_| released(vec![500; 4], 10));
+                Ok(Self {
+                    activation: Activation::Silu,
+                    batch_norm: false,
+                    training: TrainingSettings {
+                        gradient_limit: Some(15.0),
+                        ..cosine_training(80, 256, 5e-4)
+                    },
+                    relabelling: Some(tuned_relabelling(task, 0.1)),
+                    ..known
+                })
+            }
+            Source::Quick => Ok(Self {
+                hidden: vec![96; 3],
+                activation: Activation::Silu,
+                batch_norm: false,
+                components: 12,
+                training: TrainingSettings { gradient_limit: Some(15.0), ..cosine_training(30, 128, 1e-3) },
+                relabelling: None,
+            }),
+        }
+    }
+
+    fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
+        self.shape(dim_x, dim_y).parameter_count()
+    }
+}
+
+fn released(hidden: Vec<usize>, components: usize) -> MixtureDensityNetwork {
+    MixtureDensityNetwork {
+        hidden,
+        activation: Activation::Relu,
+        batch_norm: true,
+        components,
+        training: TrainingSettings { epochs: 200, batch_size: 512, ..authors_training(1e-3, 1e-3, 0.9) },
+        relabelling: None,
+    }
+}
+
+fn authors_preset(task: &str) -> Result<MixtureDensityNetwork, InvalidArgument> {
+    match task {
+        "ballistics" => Ok(released(vec![1000; 4], 7)),
+        "sine-wave" => Ok(released(vec![1000; 5], 13)),
+        "robotic-arm" => Ok(released(vec![500; 7], 4)),
+        _ => Err(unreleased(task)),
+    }
+}
+
+impl Method for MixtureDensityNetwork {
+    type Model = MixtureDensityNetworkModel;
+
+    fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
+        self.validate()?;
+        let (dim_x, dim_y) = (data.x().ncols(), data.y().ncols());
+        let shape = self.shape(dim_x, dim_y);
+        shape.validate()?;
+        let pairs = StandardizedData::new(data, self.training.validation_share, context)?;
+        let hash = data.content_hash();
+        let relabeller = Relabeller::fit(self.relabelling.as_ref(), &pairs, &hash, context)?;
+        let mut stream = context.streams().stream("mdn weights", 0);
+        let network = Mlp::new(&shape, &pairs.device, &mut stream).map_err(backend)?;
+        let layout = MixtureLayout::new(self.components, dim_x);
+        let objective = Likelihood { network, layout, relabeller };
+        let identity = format!("{self:?} {hash}");
+        let report =
+            train(&objective, &pairs.training, &pairs.validation, &self.training, &identity, context)?;
+        let network = objective.network.freeze().map_err(backend)?;
+        let fitted = Fitted::new(self, data, &pairs, report);
+        Ok(MixtureDensityNetworkModel { fitted, network, layout, device: pairs.device })
+    }
+}
+
+/// Where the parts of a mixture lie in the network's output: logits of p, then μ, then log diagonals of L,
+/// then its entries below the diagonal, row by row; each for all components.
+#[derive(Debug, Clone, Copy)]
+struct MixtureLayout {
+    components: usize,
+    dim: usize,
+}
+
+impl MixtureLayout {
+    fn new(components: usize, dim: usize) -> Self {
+        Self { components, dim }
+    }
+
+    fn below(&self) -> usize {
+        self.dim * self.dim.saturating_sub(1) / 2
+    }
+
+    fn outputs(&self) -> usize {
+        // Saturating: a monstrous count is refused as a width, not here.
+        let each = self.dim.saturating_mul(2).saturating_add(self.below()).saturating_add(1);
+        self.components.saturating_mul(each)
+    }
+
+    /// (row, column) of each entry below the diagonal.
+    fn entries(&self) -> Vec<(usize, usize)> {
+        (0..self.dim).flat_map(|row| (0..row).map(move |column| (row, column))).collect()
+    }
+
+    /// log Σ_k p_k |Σ_k⁻¹|^½ exp(−½ …) of each row, (rows): eq. 15 without its sign.
+    ///
+    /// * `output`: (rows, outputs), `x`: (rows, dim)
+    fn log_likelihood(&self, output: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
+        let (rows, k, d) = (x.dim(0)?, self.components, self.dim);
+        let part = |start: usize, width: usize| -> candle_core::Result<Tensor> {
+            output.narrow(1, start * k, width * k)?.contiguous()?.reshape((rows * k, width))
+        };
+        let logits = output.narrow(1, 0, k)?.contiguous()?;
+        let means = part(1, d)?;
+        let log_diagonal = limited(&part(1 + d, d)?)?;
+        let repeated = x.unsqueeze(1)?.broadcast_as((rows, k, d))?.contiguous()?.reshape((rows * k, d))?;
+        let offset = (repeated - means)?;
+        // Lᵀ (x − μ), column by column: the diagonal's share and that of the entries below it.
+        let mut whitened = (&offset * log_diagonal.exp()?)?;
+        if self.below() > 0 {
+            let below = part(1 + 2 * d, self.below())?;
+            let (gather, scatter) = self.incidence(x.device())?;
+            whitened = (whitened + (below * offset.matmul(&gather)?)?.matmul(&scatter)?)?;
+        }
+        let square = (whitened.sqr()?.sum(1)? * 0.5)?;
+        let component = (log_diagonal.sum(1)? - square)?.reshape((rows, k))?;
+        let joint = (candle_nn::ops::log_softmax(&logits, 1)? + component)?;
+        // log-sum-exp, with the largest term taken out first.
+        let largest = joint.max_keepdim(1)?.detach();
+        joint.broadcast_sub(&largest)?.exp()?.sum(1)?.log()? + largest.squeeze(1)?
+    }
+
+    /// (dim, below) that picks x_row for each entry, and (below, dim) that adds it to its column.
+    fn incidence(&self, device: &candle_core::Device) -> candle_core::Result<(Tensor, Tensor)> {
+        let (d, entries) = (self.dim, self.entries());
+        let mut gather = vec![0.0_f32; d * entries.len()];
+        let mut scatter = vec![0.0_f32; entries.len() * d];
+        for (index, (row, column)) in entries.iter().enumerate() {
+            gather[row * entries.len() + index] = 1.0;
+            scatter[index * d + column] = 1.0;
+        }
+        let count = entries.len();
+        Ok((Tensor::from_vec(gather, (d, count), device)?, Tensor::from_vec(scatter, (count, d), device)?))
+    }
+
+    /// The mixture in one row of the network's output.
+    fn mixture(&self, output: ArrayView1<'_, f64>) -> Mixture {
+        let (k, d) = (self.components, self.dim);
+        let largest = output.iter().take(k).copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = output.iter().take(k).map(|logit| (logit - largest).exp()).collect();
+        let at = |start: usize, width: usize, component: usize, index: usize| {
+            output[start * k + component * width + index]
+        };
+        let components = (0..k)
+            .map(|component| {
+                let mut factor = Array2::zeros((d, d));
+                for index in 0..d {
+                    let raw = at(1 + d, d, component, index);
+                    let limited = LARGEST_LOG_DIAGONAL * (raw / LARGEST_LOG_DIAGONAL).tanh();
+                    factor[[index, index]] = limited.exp();
+                }
+                for (index, (row, column)) in self.entries().into_iter().enumerate() {
+                    factor[[row, column]] = at(1 + 2 * d, self.below(), component, index);
+                }
+                ((0..d).map(|index| at(1, d, component, index)).collect(), factor)
+            })
+            .collect();
+        Mixture { weights, components }
+    }
+}
+
+/// The logarithm of the diagonal, from the network's output.
+fn limited(raw: &Tensor) -> candle_core::Result<Tensor> {
+    (raw / LARGEST_LOG_DIAGONAL)?.tanh()? * LARGEST_LOG_DIAGONAL
+}
+
+/// One mixture of Gaussians, in standardised units.
+struct Mixture {
+    /// Not normalised.
+    weights: Vec<f64>,
+    /// μ and L of each component.
+    components: Vec<(Vec<f64>, Array2<f64>)>,
+}
+
+impl Mixture {
+    /// One draw: x = μ + L⁻ᵀ ε, whose covariance is (L Lᵀ)⁻¹.
+    fn sample(&self, stream: &mut Stream) -> Vec<f64> {
+        let mut rest = stream.random::<f64>() * self.weights.iter().sum::<f64>();
+        let mut chosen = 0;
+        for (index, weight) in self.weights.iter().enumerate() {
+            chosen = index;
+            rest -= weight;
+            if rest < 0.0 {
+                break;
+            }
+        }
+        let (mean, factor) = &self.components[chosen];
+        let mut draw: Vec<f64> = mean.iter().map(|_| StandardNormal.sample(stream)).collect();
+        for row in (0..draw.len()).rev() {
+            let known: f64 = (row + 1..draw.len()).map(|column| factor[[column, row]] * draw[column]).sum();
+            draw[row] = (draw[row] - known) / factor[[row, row]];
+        }
+        draw.iter().zip(mean).map(|(offset, mean)| mean + offset).collect()
+    }
+}
+
+/// Eq. 15.
+struct Likelihood {
+    network: Mlp,
+    layout: MixtureLayout,
+    relabeller: Relabeller,
+}
+
+impl Likelihood {
+    fn loss(&self, network: &impl Network, pairs: &Pairs) -> candle_core::Result<Tensor> {
+        self.layout.log_likelihood(&network.forward(&pairs.y)?, &pairs.x)?.mean_all()?.neg()
+    }
+}
+
+impl Objective for Likelihood {
+    fn stage(&self) -> &'static str {
+        "mixture density network"
+    }
+
+    fn networks(&self) -> Vec<&dyn TrainableNetwork> {
+        vec![&self.network]
+    }
+
+    fn training_loss(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<Tensor> {
+        self.loss(&self.network, &self.relabeller.renew(batch, noise)?)
+    }
+
+    fn validation_loss(&self, pairs: &Pairs, _noise: &mut Stream) -> candle_core::Result<f64> {
+        self.loss(&self.network.freeze()?, pairs)?.to_scalar::<f32>().map(f64::from)
+    }
+}
+
+/// A fitted mixture density network.
+#[derive(Debug, Clone)]
+pub struct MixtureDensityNetworkModel {
+    fitted: Fitted<MixtureDensityNetwork>,
+    network: FrozenMlp,
+    layout: MixtureLayout,
+    device: candle_core::Device,
+}
+
+impl MixtureDensityNetworkModel {
+    /// The settings it was fitted with.
+    pub fn settings(&self) -> &MixtureDensityNetwork {
+        &self.fitted.settings
+    }
+
+    /// Loads an MDN; [`load`](crate::load) loads any model.
+    ///
+    /// # Errors
+    /// As [`load`](crate::load); also where the folder holds a model of another method.
+    pub fn load(folder: &Path, device: Device) -> Result<Self, ModelFileError> {
+        saved_model::load_as::<MixtureDensityNetwork>(folder, device)
+    }
+}
+
+impl InverseModel for MixtureDensityNetworkModel {
+    fn name(&self) -> &'static str {
+        MixtureDensityNetwork::LABEL
+    }
+
+    fn dim_x(&self) -> usize {
+        self.fitted.x.width()
+    }
+
+    fn dim_y(&self) -> usize {
+        self.fitted.y.width()
+    }
+
+    fn parameter_count(&self) -> usize {
+        self.settings().parameter_count(self.dim_x(), self.dim_y())
+    }
+
+    fn propose(
+        &self,
+        y: ArrayView2<'_, f64>,
+        n: usize,
+        rng: &mut dyn Rng,
+    ) -> Result<Proposals, ProposeError> {
+        check_request(y, self.dim_y(), n, LARGEST_PROPOSAL_COUNT)?;
+        let standard = self.fitted.y.transform(y)?;
+        let outputs = tensor(standard.view(), &self.device)
+            .and_then(|y| self.network.forward(&y))
+            .and_then(|outputs| array(&outputs))
+            .map_err(propose_backend)?;
+        let mut designs = Array3::zeros((y.nrows(), n, self.dim_x()));
+        let streams = target_streams(y.nrows(), rng);
+        let targets = designs.axis_iter_mut(Axis(0)).zip(outputs.rows()).zip(streams);
+        for ((mut designs, output), mut stream) in targets {
+            let mixture = self.layout.mixture(output);
+            for mut row in designs.rows_mut() {
+                row.assign(&ArrayView1::from(&mixture.sample(&mut stream)));
+            }
+            let units = self.fitted.x.inverse(designs.view())?;
+            designs.assign(&units);
+        }
+        Ok(Proposals::new(designs)?)
+    }
+}
+
+impl SavedModel for MixtureDensityNetworkModel {
+    fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
+        let mut tensors = NamedTensors::new();
+        insert_network(&mut tensors, "network", &self.network);
+        saved_model::save(folder, MixtureDensityNetwork::NAME, &self.fitted, &tensors)
+    }
+
+    fn training_reports(&self) -> Vec<(&'static str, &TrainingReport)> {
+        vec![("mixture density network", &self.fitted.training)]
+    }
+}
+
+impl LoadableMethod for MixtureDensityNetwork {
+    fn load(mut file: ModelFile) -> Result<MixtureDensityNetworkModel, ModelFileError> {
+        let fitted = Fitted::from_file(&file, MixtureDensityNetwork::validate)?;
+        let (dim_x, dim_y) = (fitted.x.width(), fitted.y.width());
+        let network = file.take_network("network", &fitted.settings.shape(dim_x, dim_y))?;
+        let layout = MixtureLayout::new(fitted.settings.components, dim_x);
+        Ok(MixtureDensityNetworkModel { fitted, network, layout, device: file.device.clone() })
+    }
+}
+
+#[cfg(test)]
+#[path = "mdn_tests.rs"]
+mod tests;

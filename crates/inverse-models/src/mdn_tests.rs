@@ -1,0 +1,129 @@
+use approx::assert_relative_eq;
+use candle_core::{Device, Var};
+use inverse_core::RandomStreams;
+use ndarray::Array1;
+
+use super::*;
+
+const LAYOUT: MixtureLayout = MixtureLayout { components: 2, dim: 3 };
+
+/// Some output of a network: every part of the mixture differs from every other.
+fn output() -> Vec<f64> {
+    (0..LAYOUT.outputs()).map(|index| (index as f64 * 1.7).sin() * 0.6).collect()
+}
+
+/// Eq. 15 with dense matrices in f64: Σ⁻¹ = L Lᵀ and its determinant by elimination.
+fn dense(output: &[f64], x: &[f64; 3]) -> f64 {
+    let mixture = LAYOUT.mixture(Array1::from(output.to_vec()).view());
+    let total: f64 = mixture.weights.iter().sum();
+    let terms = mixture.weights.iter().zip(&mixture.components).map(|(weight, (mean, factor))| {
+        let precision = factor.dot(&factor.t());
+        let offset: Vec<f64> = x.iter().zip(mean).map(|(x, mean)| mean - x).collect();
+        let offset = Array1::from(offset);
+        let p = |row: usize, column: usize| precision[[row, column]];
+        let determinant = p(0, 0) * (p(1, 1) * p(2, 2) - p(1, 2) * p(2, 1))
+            - p(0, 1) * (p(1, 0) * p(2, 2) - p(1, 2) * p(2, 0))
+            + p(0, 2) * (p(1, 0) * p(2, 1) - p(1, 1) * p(2, 0));
+        weight / total * determinant.sqrt() * (-0.5 * offset.dot(&precision.dot(&offset))).exp()
+    });
+    terms.sum::<f64>().ln()
+}
+
+fn ours(output: &Tensor, x: [f64; 3]) -> f64 {
+    let x = Tensor::new(&[x.map(|x| x as f32)], &Device::Cpu).unwrap();
+    let value = LAYOUT.log_likelihood(output, &x).unwrap().to_vec1::<f32>().unwrap();
+    f64::from(value[0])
+}
+
+fn as_tensor(output: &[f64]) -> Tensor {
+    let values: Vec<f32> = output.iter().map(|value| *value as f32).collect();
+    Tensor::from_vec(values, (1, output.len()), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn the_likelihood_is_that_of_dense_matrices() {
+    for x in [[0.1, -0.4, 0.9], [0.0; 3], [2.0, -1.0, 0.5]] {
+        let output = output();
+        assert_relative_eq!(ours(&as_tensor(&output), x), dense(&output, &x), max_relative = 1e-5);
+    }
+    // Far away every term underflows; the logarithm does not.
+    assert!(ours(&as_tensor(&output()), [300.0, -200.0, 100.0]).is_finite());
+}
+
+#[test]
+fn gradients_match_finite_differences() {
+    let (output, x) = (output(), [0.3, -0.8, 0.5]);
+    let variable = Var::from_tensor(&as_tensor(&output)).unwrap();
+    let point = Tensor::new(&[x.map(|x| x as f32)], &Device::Cpu).unwrap();
+    let value = LAYOUT.log_likelihood(&variable, &point).unwrap().sum_all().unwrap();
+    let gradients = value.backward().unwrap();
+    let gradient = gradients.get(&variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    for index in 0..output.len() {
+        let moved = |step: f64| {
+            let mut moved = output.clone();
+            moved[index] += step;
+            dense(&moved, &x)
+        };
+        let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+        assert_relative_eq!(f64::from(gradient[index]), difference, epsilon = 1e-5, max_relative = 1e-3);
+    }
+}
+
+#[test]
+fn samples_have_the_moments_of_the_mixture() {
+    let one = MixtureLayout { components: 1, dim: 2 };
+    // p, μ, log diagonal, the entry below it.
+    let output = [0.0, 0.5, -1.0, 0.2, -0.3, 0.7];
+    let mixture = one.mixture(Array1::from(output.to_vec()).view());
+    let factor = &mixture.components[0].1;
+    let precision = factor.dot(&factor.t());
+    let determinant = precision[[0, 0]] * precision[[1, 1]] - precision[[0, 1]].powi(2);
+    let covariance = [
+        [precision[[1, 1]] / determinant, -precision[[0, 1]] / determinant],
+        [-precision[[0, 1]] / determinant, precision[[0, 0]] / determinant],
+    ];
+    let count = 100_000;
+    let mut stream = RandomStreams::new(1).stream("mixture", 0);
+    let draws: Vec<Vec<f64>> = (0..count).map(|_| mixture.sample(&mut stream)).collect();
+    let mean = |column: usize| draws.iter().map(|draw| draw[column]).sum::<f64>() / f64::from(count);
+    for column in 0..2 {
+        // Five standard errors of the mean.
+        let error = 5.0 * (covariance[column][column] / f64::from(count)).sqrt();
+        assert!((mean(column) - output[1 + column]).abs() < error);
+        for other in 0..2 {
+            let products = draws.iter().map(|draw| (draw[column] - mean(column)) * (draw[other] - mean(other)));
+            let found = products.sum::<f64>() / f64::from(count);
+            // The variance of a product of Gaussians is at most 2 σ_i² σ_j².
+            let error = 5.0 * (2.0 * covariance[column][column] * covariance[other][other]).sqrt()
+                / f64::from(count).sqrt();
+            assert!((found - covariance[column][other]).abs() < error, "{found}");
+        }
+    }
+}
+
+#[test]
+fn components_are_drawn_by_their_weights() {
+    let mixture = Mixture {
+        weights: vec![1.0, 3.0],
+        components: vec![
+            (vec![-10.0], Array2::from_elem((1, 1), 1.0)),
+            (vec![10.0], Array2::from_elem((1, 1), 1.0)),
+        ],
+    };
+    let mut stream = RandomStreams::new(2).stream("mixture", 0);
+    let high = (0..10_000).filter(|_| mixture.sample(&mut stream)[0] > 0.0).count();
+    // 7,500 ± 5 standard deviations of √(10,000 · ¾ · ¼) = 43.
+    assert!((7283..7717).contains(&high), "{high}");
+}
+
+#[test]
+fn authors_settings_have_the_parameters_of_table_8() {
+    // Table 8 prints 3.0, 4.0 and 1.5 million; D1's 3.12 and D2's 4.10 count the heads of the mixture too.
+    for (task, dim_x, dim_y, printed) in
+        [("ballistics", 4, 1, 3.0), ("sine-wave", 2, 1, 4.0), ("robotic-arm", 4, 2, 1.5)]
+    {
+        let settings = MixtureDensityNetwork::preset(task, Source::Authors).unwrap();
+        let count = settings.parameter_count(dim_x, dim_y);
+        assert_relative_eq!(count as f64 / 1e6, printed, epsilon = 0.13);
+    }
+}

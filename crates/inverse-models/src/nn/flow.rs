@@ -1,0 +1,188 @@
+//! Normalising flows: coupling blocks in a row, shared by INN and cINN.
+
+use candle_core::{Device, Result, Tensor};
+use inverse_core::{InvalidArgument, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::coupling::{BlockShape, Coupling, CouplingBlock};
+use super::{Activation, FrozenMlp, Mlp, Network, TrainableNetwork};
+use crate::saved_model::{ModelFile, insert_network};
+use crate::tensor_file::{ModelFileError, NamedTensors};
+
+/// No flow is deeper; a mistyped count fails with a message.
+const LARGEST_BLOCK_COUNT: usize = 1 << 8;
+
+/// The blocks of a flow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowSettings {
+    /// Number of coupling blocks.
+    pub blocks: usize,
+    /// Widths of the hidden layers of each subnet; the authors use two of 512.
+    pub hidden: Vec<usize>,
+    /// The activation of the subnets.
+    pub activation: Activation,
+    /// How a block changes its variables.
+    pub coupling: Coupling,
+}
+
+impl Default for FlowSettings {
+    /// Six affine blocks of two subnets in-512-512-out with ReLU.
+    fn default() -> Self {
+        Self {
+            blocks: 6,
+            hidden: vec![512; 2],
+            activation: Activation::Relu,
+            coupling: Coupling::default(),
+        }
+    }
+}
+
+impl FlowSettings {
+    fn block(&self, width: usize, condition: usize) -> BlockShape {
+        BlockShape {
+            width,
+            condition,
+            hidden: self.hidden.clone(),
+            activation: self.activation,
+            coupling: self.coupling,
+        }
+    }
+
+    /// Whether a flow of that width and condition can be built.
+    pub(crate) fn validate(
+        &self,
+        width: usize,
+        condition: usize,
+    ) -> std::result::Result<(), InvalidArgument> {
+        if !(1..=LARGEST_BLOCK_COUNT).contains(&self.blocks) {
+            let expected = format!("1 to {LARGEST_BLOCK_COUNT}");
+            return Err(InvalidArgument::new("blocks", expected, self.blocks));
+        }
+        self.coupling.validate()?;
+        let (first, second) = self.block(width, condition).subnets();
+        first.iter().chain([&second]).try_for_each(super::MlpSettings::validate)
+    }
+
+    /// Number of trainable parameters of a flow of that width and condition.
+    pub fn parameter_count(&self, width: usize, condition: usize) -> usize {
+        let (first, second) = self.block(width, condition).subnets();
+        let count = first.iter().chain([&second]).map(super::MlpSettings::parameter_count).sum::<usize>();
+        self.blocks * count
+    }
+}
+
+/// Coupling blocks in a row, x → z; `N` is [`Mlp`] in training and [`FrozenMlp`] in use.
+#[derive(Debug, Clone)]
+pub struct Flow<N> {
+    blocks: Vec<CouplingBlock<N>>,
+}
+
+impl Flow<Mlp> {
+    /// A flow of `width` variables with random subnets and permutations.
+    ///
+    /// * `condition`: numbers that every subnet sees beside its half
+    ///
+    /// # Errors
+    /// Where the shape is invalid or the tensor library fails.
+    pub fn new(
+        settings: &FlowSettings,
+        width: usize,
+        condition: usize,
+        device: &Device,
+        stream: &mut Stream,
+    ) -> Result<Self> {
+        settings.validate(width, condition).map_err(candle_core::Error::wrap)?;
+        let shape = settings.block(width, condition);
+        let blocks = (0..settings.blocks).map(|_| CouplingBlock::new(&shape, device, stream));
+        Ok(Self { blocks: blocks.collect::<Result<_>>()? })
+    }
+
+    /// The subnets, for the training loop.
+    pub fn networks(&self) -> Vec<&dyn TrainableNetwork> {
+        let mut networks: Vec<&dyn TrainableNetwork> = Vec::new();
+        for block in &self.blocks {
+            networks.extend(block.first.iter().map(|subnet| subnet as &dyn TrainableNetwork));
+            networks.push(&block.second);
+        }
+        networks
+    }
+
+    /// The flow with its weights fixed.
+    ///
+    /// # Errors
+    /// Where the tensor library fails.
+    pub fn freeze(&self) -> Result<Flow<FrozenMlp>> {
+        Ok(Flow { blocks: self.blocks.iter().map(CouplingBlock::freeze).collect::<Result<_>>()? })
+    }
+}
+
+impl<N: Network> Flow<N> {
+    /// z, (rows, width), and log |det ∂z/∂x| of each row, (rows).
+    ///
+    /// * `x`: (rows, width), `condition`: (rows, condition), where the flow has one
+    ///
+    /// # Errors
+    /// Where the shapes disagree or the tensor library fails.
+    pub fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
+        let mut z = x.clone();
+        let mut log_determinant = Tensor::zeros(x.dim(0)?, x.dtype(), x.device())?;
+        for block in &self.blocks {
+            let (changed, log) = block.forward(&z, condition)?;
+            z = changed;
+            log_determinant = (log_determinant + log)?;
+        }
+        Ok((z, log_determinant))
+    }
+
+    /// The x, (rows, width), that [`Flow::forward`] turns into z.
+    ///
+    /// # Errors
+    /// As [`Flow::forward`].
+    pub fn inverse(&self, z: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+        let mut x = z.clone();
+        for block in self.blocks.iter().rev() {
+            x = block.inverse(&x, condition)?;
+        }
+        Ok(x)
+    }
+}
+
+impl Flow<FrozenMlp> {
+    /// Adds subnets and permutations to a model's tensors.
+    pub(crate) fn insert(&self, tensors: &mut NamedTensors) {
+        for (index, block) in self.blocks.iter().enumerate() {
+            if let Some(subnet) = &block.first {
+                insert_network(tensors, &format!("block.{index}.first"), subnet);
+            }
+            insert_network(tensors, &format!("block.{index}.second"), &block.second);
+            let order: Vec<f32> = block.permutation.iter().map(|place| *place as f32).collect();
+            tensors.insert(format!("block.{index}.permutation"), (vec![order.len()], order));
+        }
+    }
+
+    /// The flow of a model's file.
+    pub(crate) fn from_file(
+        file: &mut ModelFile,
+        settings: &FlowSettings,
+        width: usize,
+        condition: usize,
+    ) -> std::result::Result<Self, ModelFileError> {
+        settings.validate(width, condition).map_err(|error| file.inconsistent(&error))?;
+        let shape = settings.block(width, condition);
+        let (first, second) = shape.subnets();
+        let mut blocks = Vec::new();
+        for index in 0..settings.blocks {
+            let first = first
+                .as_ref()
+                .map(|first| file.take_network(&format!("block.{index}.first"), first))
+                .transpose()?;
+            let second = file.take_network(&format!("block.{index}.second"), &second)?;
+            let order = file.take(&format!("block.{index}.permutation"), &[width])?;
+            let order: Vec<u32> = order.into_iter().map(|place| place as u32).collect();
+            let block = CouplingBlock::from_parts(&shape, first, second, order, &file.device);
+            blocks.push(block.map_err(|error| file.foreign("a permutation", error))?);
+        }
+        Ok(Self { blocks })
+    }
+}

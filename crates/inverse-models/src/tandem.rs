@@ -1,0 +1,302 @@
+//! The tandem model (section 4, eq. 10): an inverse network trained through a frozen forward network.
+//!
+//! A surrogate f̂ is trained first and fixed. An inverse network f̂⁻¹ is put before it and trained end to end,
+//!
+//! ```text
+//! L = (f̂(f̂⁻¹(y)) − y)² + λ Σ_i ReLU(|x̂_i − μ_i| − R_i / 2)        (eq. 10, with eq. 5 as L_bnd)
+//! ```
+//!
+//! so it need only find one of the designs that give y, and averages none. It is deterministic: it returns
+//! one design for a target, however many are asked for, and its r_T does not fall with T.
+
+use std::path::Path;
+
+use candle_core::Tensor;
+use inverse_core::{
+    Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals,
+    ProposeError, Stream, check_request,
+};
+use ndarray::{ArrayView2, Axis};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::boundary_loss::BoundaryLoss;
+use crate::device::{backend, propose_backend};
+use crate::latent_sampling::LARGEST_PROPOSAL_COUNT;
+use crate::nn::{
+    FrozenMlp, Mlp, Network, Objective, Pairs, TrainableNetwork, TrainingReport,
+    TrainingSettings, train,
+};
+use crate::presets::{
+    PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, unreleased,
+};
+use crate::registry::LoadableMethod;
+use crate::saved_model::{self, ModelFile, SavedModel, insert_network};
+use crate::standardized_data::{StandardizedData, array, tensor};
+use crate::surrogate::{RegressionSettings, Surrogate, SurrogateDescription};
+use crate::tensor_file::{ModelFileError, NamedTensors};
+
+/// Settings of the tandem model.
+///
+/// ```
+/// use inverse_core::{BoxPrior, Dataset, FitContext, FnSimulator, InverseModel, Method, RandomStreams, SimulatedTask};
+/// use inverse_models::{Tandem, presets::{PresetMethod, Source}};
+///
+/// let parabola = FnSimulator::new(1, 1, |x, y| y[0] = x[0] * x[0])?;
+/// let task = SimulatedTask::new("parabola", parabola, BoxPrior::new(&[-1.0], &[1.0])?)?;
+/// let streams = RandomStreams::new(0);
+/// let data = Dataset::from_task(&task, 400, &mut streams.stream("data", 0))?;
+/// let mut method = Tandem::preset("parabola", Source::Quick)?;
+/// method.surrogate.hidden = vec![32, 32];
+/// method.inverse.hidden = vec![32, 32];
+/// let model = method.fit(&data, &mut FitContext::new(0))?;
+/// let target = ndarray::array![[0.25]];
+/// let proposals = model.propose(target.view(), 1, &mut streams.stream("propose", 0))?;
+/// assert!((proposals.designs()[[0, 0, 0]].abs() - 0.5).abs() < 0.1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tandem {
+    /// The forward network f̂.
+    pub surrogate: RegressionSettings,
+    /// The inverse network f̂⁻¹.
+    pub inverse: RegressionSettings,
+    /// λ, in standardised units; 0 leaves the boundary loss out (section 8.4).
+    pub boundary_weight: f64,
+}
+
+impl Tandem {
+    fn validate(&self) -> Result<(), InvalidArgument> {
+        if !(self.boundary_weight >= 0.0 && self.boundary_weight.is_finite()) {
+            let found = self.boundary_weight;
+            return Err(InvalidArgument::new("boundary_weight", "a number of at least 0", found));
+        }
+        self.surrogate.training.validate()?;
+        self.inverse.training.validate()
+    }
+}
+
+impl PresetMethod for Tandem {
+    const NAME: &'static str = "tandem";
+    const LABEL: &'static str = "Tandem";
+
+    fn preset(task: &str, source: Source) -> Result<Self, InvalidArgument> {
+        match source {
+            Source::Authors => authors_preset(task),
+            Source::Tuned => Ok(Self {
+                surrogate: smooth_regression(surrogate_widths(task), 100),
+                inverse: smooth_regression(vec![500; 4], 60),
+                boundary_weight: 1.0,
+            }),
+            Source::Quick => Ok(Self {
+                surrogate: smooth_regression(vec![128; 3], 40),
+                inverse: smooth_regression(vec![64; 3], 30),
+                boundary_weight: 1.0,
+            }),
+        }
+    }
+
+    fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
+        let inverse = self.inverse.shape(dim_y, dim_x);
+        self.surrogate.shape(dim_x, dim_y).parameter_count() + inverse.parameter_count()
+    }
+}
+
+fn authors_preset(task: &str) -> Result<Tandem, InvalidArgument> {
+    let network = |hidden: Vec<usize>, training: &TrainingSettings| RegressionSettings {
+        hidden,
+        training: training.clone(),
+        ..RegressionSettings::default()
+    };
+    let (forward, inverse, training) = match task {
+        "ballistics" => {
+            let training = TrainingSettings { batch_size: 256, ..authors_training(1e-2, 1e-3, 0.5) };
+            (vec![500; 3], vec![500; 5], training)
+        }
+        "sine-wave" => (vec![500; 4], vec![500; 4], authors_training(1e-3, 5e-4, 0.5)),
+        "robotic-arm" => (vec![300; 2], vec![500; 3], authors_training(1e-3, 1e-4, 0.5)),
+        _ => return Err(unreleased(task)),
+    };
+    Ok(Tandem {
+        surrogate: network(forward, &training),
+        inverse: network(inverse, &training),
+        boundary_weight: 1.0,
+    })
+}
+
+impl Method for Tandem {
+    type Model = TandemModel;
+
+    fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
+        self.validate()?;
+        let (dim_x, dim_y) = (data.x().ncols(), data.y().ncols());
+        self.surrogate.shape(dim_x, dim_y).validate()?;
+        let shape = self.inverse.shape(dim_y, dim_x);
+        shape.validate()?;
+        let pairs = StandardizedData::new(data, self.surrogate.training.validation_share, context)?;
+        let hash = data.content_hash();
+        let surrogate = Surrogate::fit_standardized(&self.surrogate, &pairs, &hash, context)?;
+        let mut stream = context.streams().stream("tandem weights", 0);
+        let objective = TandemLoss {
+            inverse: Mlp::new(&shape, &pairs.device, &mut stream).map_err(backend)?,
+            forward: surrogate.network().clone(),
+            weights: surrogate.error_weights().0,
+            boundary: BoundaryLoss::new(data.domain(), &surrogate.x),
+            boundary_weight: self.boundary_weight,
+        };
+        let identity = format!("{self:?} {hash}");
+        let report = train(
+            &objective,
+            &pairs.training,
+            &pairs.validation,
+            &self.inverse.training,
+            &identity,
+            context,
+        )?;
+        let inverse = objective.inverse.freeze().map_err(backend)?;
+        Ok(TandemModel { settings: self.clone(), surrogate, inverse, report, dataset_hash: hash })
+    }
+}
+
+/// Eq. 10: only measurements enter it; the designs of the pairs are not used.
+struct TandemLoss {
+    inverse: Mlp,
+    forward: FrozenMlp,
+    weights: Vec<f32>,
+    boundary: BoundaryLoss,
+    boundary_weight: f64,
+}
+
+impl TandemLoss {
+    fn loss(&self, inverse: &impl Network, y: &Tensor) -> candle_core::Result<Tensor> {
+        let x = inverse.forward(y)?;
+        let weights = Tensor::new(self.weights.as_slice(), y.device())?;
+        let error = (self.forward.forward(&x)? - y)?.sqr()?.broadcast_mul(&weights)?.sum(1)?;
+        let boundary = (self.boundary.value(&x)? * self.boundary_weight)?;
+        (error + boundary)?.mean_all()
+    }
+}
+
+impl Objective for TandemLoss {
+    fn stage(&self) -> &'static str {
+        "inverse network"
+    }
+
+    fn networks(&self) -> Vec<&dyn TrainableNetwork> {
+        vec![&self.inverse]
+    }
+
+    fn training_loss(&self, batch: &Pairs, _noise: &mut Stream) -> candle_core::Result<Tensor> {
+        self.loss(&self.inverse, &batch.y)
+    }
+
+    fn validation_loss(&self, pairs: &Pairs, _noise: &mut Stream) -> candle_core::Result<f64> {
+        self.loss(&self.inverse.freeze()?, &pairs.y)?.to_scalar::<f32>().map(f64::from)
+    }
+}
+
+/// A fitted tandem model.
+#[derive(Debug, Clone)]
+pub struct TandemModel {
+    settings: Tandem,
+    surrogate: Surrogate,
+    inverse: FrozenMlp,
+    report: TrainingReport,
+    dataset_hash: String,
+}
+
+impl TandemModel {
+    /// The forward network.
+    pub fn surrogate(&self) -> &Surrogate {
+        &self.surrogate
+    }
+
+    /// The settings it was fitted with.
+    pub fn settings(&self) -> &Tandem {
+        &self.settings
+    }
+
+    /// Loads a tandem model; [`load`](crate::load) loads any model.
+    ///
+    /// # Errors
+    /// As [`load`](crate::load); also where the folder holds a model of another method.
+    pub fn load(folder: &Path, device: Device) -> Result<Self, ModelFileError> {
+        saved_model::load_as::<Tandem>(folder, device)
+    }
+}
+
+impl InverseModel for TandemModel {
+    fn name(&self) -> &'static str {
+        Tandem::LABEL
+    }
+
+    fn dim_x(&self) -> usize {
+        self.surrogate.x.width()
+    }
+
+    fn dim_y(&self) -> usize {
+        self.surrogate.y.width()
+    }
+
+    fn parameter_count(&self) -> usize {
+        self.settings.parameter_count( self.dim_x(), self.dim_y())
+    }
+
+    fn propose(
+        &self,
+        y: ArrayView2<'_, f64>,
+        n: usize,
+        _rng: &mut dyn Rng,
+    ) -> Result<Proposals, ProposeError> {
+        check_request(y, self.dim_y(), n, LARGEST_PROPOSAL_COUNT)?;
+        let standard = self.surrogate.y.transform(y)?;
+        let designs = tensor(standard.view(), &self.surrogate.device)
+            .and_then(|y| self.inverse.forward(&y))
+            .and_then(|x| array(&x))
+            .map_err(propose_backend)?;
+        let designs = self.surrogate.x.inverse(designs.view())?;
+        let shape = (y.nrows(), n, self.dim_x());
+        let repeated = designs.insert_axis(Axis(1)).broadcast(shape).map(|view| view.to_owned());
+        let wrong = || InvalidArgument::new("y", format!("shape {shape:?}"), "another");
+        Ok(Proposals::new(repeated.ok_or_else(wrong)?)?)
+    }
+}
+
+/// The method's part of a file's header.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    settings: Tandem,
+    surrogate: SurrogateDescription,
+    training: TrainingReport,
+    dataset_hash: String,
+}
+
+impl SavedModel for TandemModel {
+    fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
+        let mut tensors = NamedTensors::new();
+        insert_network(&mut tensors, "inverse", &self.inverse);
+        let description = Description {
+            settings: self.settings.clone(),
+            surrogate: self.surrogate.describe(&mut tensors),
+            training: self.report.clone(),
+            dataset_hash: self.dataset_hash.clone(),
+        };
+        saved_model::save(folder, Tandem::NAME, &description, &tensors)
+    }
+
+    fn training_reports(&self) -> Vec<(&'static str, &TrainingReport)> {
+        vec![("surrogate", self.surrogate.report()), ("inverse network", &self.report)]
+    }
+}
+
+impl LoadableMethod for Tandem {
+    fn load(mut file: ModelFile) -> Result<TandemModel, ModelFileError> {
+        let Description { settings, surrogate, training, dataset_hash } = file.description()?;
+        settings.validate().map_err(|error| file.inconsistent(&error))?;
+        let surrogate = Surrogate::from_file(&mut file, &settings.surrogate, surrogate)?;
+        let shape = settings.inverse.shape(surrogate.y.width(), surrogate.x.width());
+        let inverse = file.take_network("inverse", &shape)?;
+        Ok(TandemModel { settings, surrogate, inverse, report: training, dataset_hash })
+    }
+}

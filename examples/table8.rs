@@ -1,0 +1,37 @@
+//! Table 8: trainable parameters of each method on each task, in millions.
+//!
+//! `cargo run --release --example table8`
+//!
+//! Counted from the settings; nothing is trained. The authors' settings are compared with the paper's figures;
+//! the tuned ones are those behind our own tables.
+
+use clap::Parser;
+use inverse::bench::{Table, paper_table};
+use inverse::models::presets::Source;
+use inverse::models::{method_by_name, method_names};
+
+/// Prints the number of parameters of each method beside the paper's.
+#[derive(Parser)]
+struct Arguments {}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Arguments {} = Arguments::parse();
+    let paper = paper_table(8)?;
+    let mut table = Table::new(&["task", "method", "authors' settings", "paper", "tuned settings"]);
+    for task in inverse::tasks::names() {
+        let simulator = inverse::tasks::by_name(task)?;
+        for name in method_names() {
+            let millions = |source| -> Result<_, inverse::core::InvalidArgument> {
+                let method = method_by_name(name, task, source)?;
+                let count = method.parameter_count(simulator.dim_x(), simulator.dim_y());
+                Ok((method.label(), format!("{:.2}", count as f64 / 1e6)))
+            };
+            let (label, authors) = millions(Source::Authors)?;
+            let printed = paper.value(task, label).map_or_else(String::new, |value| format!("{value:.1}"));
+            let tuned = millions(Source::Tuned)?.1;
+            table.push(vec![(*task).to_owned(), label.to_owned(), authors, printed, tuned]);
+        }
+    }
+    print!("{}", table.text());
+    Ok(())
+}
