@@ -1,6 +1,6 @@
 //! Figures of r_T against T, as SVG and PNG (Fig. 3, 5 and 8).
 
-mod legend;
+pub(crate) mod legend;
 
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::ResultFileError;
 use crate::result_files::write_atomically;
 
 /// Colours that colour-blind readers can tell apart (Okabe and Ito 2008).
-const PALETTE: [RGBColor; 7] = [
+pub(crate) const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -26,13 +26,13 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
-const FONT: &str = "sans-serif";
+pub(crate) const FONT: &str = "sans-serif";
 const PANEL_WIDTH: u32 = 560;
 const PANEL_HEIGHT: u32 = 440;
 /// The most panels for which a figure grows; more share the width.
 const MOST_PANELS: usize = 16;
 /// PNG pixels a unit of the figure: letters and lines stay smooth in print.
-const PNG_SCALE: u32 = 2;
+pub(crate) const PNG_SCALE: u32 = 2;
 /// What an axis can hold. Plotters' logarithmic axes never end where limits differ by more than a float holds.
 const DRAWABLE: RangeInclusive<f64> = 1e-60..=1e60;
 
@@ -79,9 +79,9 @@ pub struct CurveFigure {
     pub panels: Vec<Panel>,
 }
 
-type DrawResult = Result<(), String>;
+pub(crate) type DrawResult = Result<(), String>;
 
-fn register_fonts() {
+pub(crate) fn register_fonts() {
     static FONTS: Once = Once::new();
     FONTS.call_once(|| {
         // The font is known to be sound; if it were refused, drawing text would say so.
@@ -168,11 +168,11 @@ impl CurveFigure {
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn color(labels: &[(String, bool)], name: &str) -> RGBColor {
+pub(crate) fn color(labels: &[(String, bool)], name: &str) -> RGBColor {
     let index = labels.iter().position(|(label, _)| label == name).unwrap_or(0);
     PALETTE[index % PALETTE.len()]
 }

@@ -15,7 +15,9 @@
 //! - `cuda`: trains and proposes on NVIDIA GPUs; needs the CUDA toolkit to build.
 
 mod arguments;
+mod error_map;
 mod figure;
+mod line_figure;
 mod paper;
 mod profile;
 mod progress;
@@ -26,7 +28,9 @@ mod task_result;
 mod trained_models;
 
 pub use arguments::StudyArguments;
+pub use error_map::{ErrorMap, ErrorMapPanel, LevelSet, ResidualGrid};
 pub use figure::{CurveFigure, Panel, PanelCurve};
+pub use line_figure::{LineFigure, LinePanel, Series};
 pub use paper::{PaperTable, paper_table};
 pub use profile::Profile;
 pub use progress::{EpochProgress, Progress};

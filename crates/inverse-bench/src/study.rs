@@ -137,9 +137,6 @@ impl Study {
     /// # Errors
     /// [`StudyError`] where no method has that name, or data, training, inference or files fail.
     pub fn result(&self, task: &dyn Task, method: &str) -> Result<TaskResult, StudyError> {
-        if method == NeuralAdjoint::NAME {
-            return self.neural_adjoint(task);
-        }
         let method = method_by_name(method, task.name(), self.arguments.profile.source())?;
         self.variant(task, &*method, method.label())
     }
@@ -171,6 +168,12 @@ impl Study {
         method: &dyn AnyMethod,
         progress: &Progress,
     ) -> Result<(Box<dyn SavedModel>, Vec<f64>), StudyError> {
+        if method.name() == NeuralAdjoint::NAME {
+            let settings = serde_json::from_str(&method.settings()?);
+            let method = settings.map_err(|error| StudyError::Settings(error.to_string()))?;
+            let (model, validation) = self.best_neural_adjoint(task, &method, progress)?;
+            return Ok((Box::new(model), validation));
+        }
         let streams = self.streams(task);
         let data = Dataset::from_task(task, self.arguments.profile.pairs(), &mut streams.stream("data", 0))?;
         // One proposal of a model that samples says little: more targets make up for it.
@@ -184,7 +187,8 @@ impl Study {
             let proposals = model.propose(targets.y(), 1, &mut streams.stream("validation proposals", 0))?;
             let error = resimulate(task, &proposals, targets.y())?.mean(1)?;
             let label = method.label();
-            progress.note(&format!("{label}, training {}: r_1 {error:.2e} on validation targets", training + 1));
+            progress
+                .note(&format!("{label}, training {}: r_1 {error:.2e} on validation targets", training + 1));
             candidates.add(error, model);
         }
         candidates.best()
@@ -194,29 +198,18 @@ impl Study {
         self.arguments.trainings.unwrap_or(self.arguments.profile.trainings())
     }
 
-    /// Trains NA on a task as often as the profile says, and scores the best training.
+    /// Scores the best training of one NA under other inference settings: (label, Ω, descent) each (Table 5).
     ///
     /// # Errors
-    /// [`StudyError`] where data, training, inference or files fail.
-    pub fn neural_adjoint(&self, task: &dyn Task) -> Result<TaskResult, StudyError> {
-        let progress = Progress::new(task.name(), self.arguments.quiet);
-        let (model, validation) = self.best_neural_adjoint(task, &progress)?;
-        let errors = self.score(task, &model, &progress)?;
-        progress.finish();
-        Ok(TaskResult { task: task.name().into(), method: model.name().into(), errors, validation })
-    }
-
-    /// Scores the best training of NA under other inference settings: (label, Ω, descent) each (Table 5).
-    ///
-    /// # Errors
-    /// As [`Study::neural_adjoint`].
+    /// As [`Study::result`].
     pub fn neural_adjoint_variants(
         &self,
         task: &dyn Task,
+        method: &NeuralAdjoint,
         variants: &[(&str, Starts, InputDescentSettings)],
     ) -> Result<Vec<TaskResult>, StudyError> {
         let progress = Progress::new(task.name(), self.arguments.quiet);
-        let (model, validation) = self.best_neural_adjoint(task, &progress)?;
+        let (model, validation) = self.best_neural_adjoint(task, method, &progress)?;
         let mut results = Vec::new();
         for (label, starts, descent) in variants {
             let variant = model.with_inference(model.settings().start_count, *starts, descent.clone())?;
@@ -228,26 +221,23 @@ impl Study {
         Ok(results)
     }
 
-    /// The training with the lowest r_1 on validation targets, and r_1 of them all.
-    ///
-    /// # Errors
-    /// As [`Study::neural_adjoint`].
+    /// As [`Study::best_model`], with as few starts as it takes to compare surrogates: NA's search is slow.
     fn best_neural_adjoint(
         &self,
         task: &dyn Task,
+        method: &NeuralAdjoint,
         progress: &Progress,
     ) -> Result<(NeuralAdjointModel, Vec<f64>), StudyError> {
         let profile = self.arguments.profile;
         let streams = self.streams(task);
         let data = Dataset::from_task(task, profile.pairs(), &mut streams.stream("data", 0))?;
-        let method = NeuralAdjoint::preset(task.name(), profile.source())?;
         let mut stream = streams.stream("validation targets", 0);
         let targets = Dataset::from_task(task, profile.validation_targets(), &mut stream)?;
         let mut candidates = Candidates::default();
         for training in 0..self.trainings() {
             let seed = streams.family("training", training as u64).seed();
             progress.stage(method.surrogate.training.epochs, "training");
-            let model = self.models.neural_adjoint(task.name(), &method, &data, seed, progress)?;
+            let model = self.models.neural_adjoint(task.name(), method, &data, seed, progress)?;
             // The same starts for each training: the trainings are compared, not their luck.
             let settings = model.settings();
             let starts = settings.start_count.min(VALIDATION_STARTS);

@@ -44,7 +44,7 @@ const LARGEST_ROUND: usize = 64;
 /// // y = x² on [-1, 1]: two solutions, ±0.5, for y = 0.25.
 /// let square = FnSimulator::new(1, 1, |x, y| y[0] = x[0] * x[0])?;
 /// let task = SimulatedTask::new("square", square, BoxPrior::new(&[-1.0], &[1.0])?)?;
-/// let settings = ReferencePosterior { samples: 100, ..ReferencePosterior::default() };
+/// let settings = ReferencePosterior { samples: 100, draw_limit: 100_000, ..ReferencePosterior::default() };
 /// let posteriors = settings.draw(&task, array![[0.25], [7.0]].view(), RandomStreams::new(1))?;
 /// assert!(posteriors[0].complete);
 /// assert!(posteriors[0].designs.iter().all(|x| (x.abs() - 0.5).abs() < 0.01));

@@ -127,7 +127,7 @@ impl PresetMethod for ConditionalVae {
                 latent: None,
                 divergence_weight: 0.01,
                 training: cosine_training(150, 128, 1e-3),
-                relabelling: Some(tuned_relabelling(task, 0.1)),
+                relabelling: Some(tuned_relabelling(0.1)),
             }),
             Source::Quick => Ok(Self {
                 hidden: vec![96; 3],
@@ -148,9 +148,7 @@ impl PresetMethod for ConditionalVae {
 
 fn authors_preset(task: &str) -> Result<ConditionalVae, InvalidArgument> {
     let (layers, latent, divergence_weight, training) = match task {
-        "ballistics" => {
-            (7, 5, 0.01, TrainingSettings { epochs: 1000, ..authors_training(1e-3, 5e-3, 0.9) })
-        }
+        "ballistics" => (7, 5, 0.01, TrainingSettings { epochs: 1000, ..authors_training(1e-3, 5e-3, 0.9) }),
         "sine-wave" => (6, 3, 0.02, authors_training(1e-3, 5e-3, 0.5)),
         "robotic-arm" => {
             (7, 3, 1.0, TrainingSettings { batch_size: 256, ..authors_training(1e-3, 5e-3, 0.5) })
@@ -298,9 +296,9 @@ impl InverseModel for ConditionalVaeModel {
         n: usize,
         rng: &mut dyn Rng,
     ) -> Result<Proposals, ProposeError> {
-        let Fitted { x, y: y_units, .. } = &self.fitted;
+        let Fitted { x, y: y_units, range, .. } = &self.fitted;
         let latent = self.settings().latent(self.dim_x());
-        let sampler = LatentSampler { x, y: y_units, device: &self.device, latent };
+        let sampler = LatentSampler { x, y: y_units, range, device: &self.device, latent };
         sampler.propose(y, n, rng, |z, y| self.decoder.forward(&Tensor::cat(&[z, y], 1)?))
     }
 }
@@ -330,8 +328,33 @@ impl LoadableMethod for ConditionalVae {
 mod tests {
     use approx::assert_relative_eq;
     use candle_core::Device;
+    use inverse_core::RandomStreams;
 
     use super::*;
+    use crate::gradient_check::{check_gradient, random_pairs};
+
+    fn small(inputs: usize, outputs: usize) -> Mlp {
+        let shape = MlpSettings {
+            inputs,
+            hidden: vec![8; 2],
+            outputs,
+            activation: Activation::Silu,
+            batch_norm: true,
+        };
+        Mlp::new(&shape, &Device::Cpu, &mut RandomStreams::new(1).stream("weights", 0)).unwrap()
+    }
+
+    #[test]
+    fn the_gradient_matches_finite_differences() {
+        let objective = EvidenceBound {
+            encoder: small(5, 4),
+            decoder: small(4, 3),
+            latent: 2,
+            divergence_weight: 0.5,
+            relabeller: Relabeller::none(),
+        };
+        check_gradient(&objective, &random_pairs(40, 3, 2));
+    }
 
     #[test]
     fn the_divergence_is_the_closed_form() {

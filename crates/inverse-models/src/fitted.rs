@@ -1,6 +1,7 @@
 //! What every fitted model keeps beside its networks; also its header in files.
 
 use inverse_core::{Dataset, InvalidArgument, Standardizer};
+use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::nn::TrainingReport;
@@ -14,8 +15,44 @@ pub(crate) struct Fitted<S> {
     pub(crate) settings: S,
     pub(crate) x: Standardizer,
     pub(crate) y: Standardizer,
+    pub(crate) range: DesignRange,
     pub(crate) training: TrainingReport,
     pub(crate) dataset_hash: String,
+}
+
+/// The smallest box around the training designs.
+///
+/// Models that sample keep their proposals inside: a design beyond every one that was ever simulated is a tail
+/// of the network, not of the data, and many simulators have no answer to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DesignRange {
+    low: Vec<f64>,
+    high: Vec<f64>,
+}
+
+impl DesignRange {
+    fn of(designs: ArrayView2<'_, f64>) -> Self {
+        let fold = |start: f64, choose: fn(f64, f64) -> f64| {
+            designs.fold_axis(Axis(0), start, |end, value| choose(*end, *value)).to_vec()
+        };
+        Self { low: fold(f64::INFINITY, f64::min), high: fold(f64::NEG_INFINITY, f64::max) }
+    }
+
+    /// Moves each design, (n, `dim_x`), to the nearest one inside; NaN stays NaN.
+    pub(crate) fn keep_inside(&self, designs: &mut Array2<f64>) {
+        for mut design in designs.rows_mut() {
+            for (value, (low, high)) in design.iter_mut().zip(self.low.iter().zip(&self.high)) {
+                // Not `clamp`, which refuses ends in the wrong order; a file's were checked.
+                *value = if *value < *low { *low } else { *value };
+                *value = if *value > *high { *high } else { *value };
+            }
+        }
+    }
+
+    fn is_usable(&self, dim_x: usize) -> bool {
+        let ordered = self.low.iter().zip(&self.high).all(|(low, high)| low <= high);
+        self.low.len() == dim_x && self.high.len() == dim_x && ordered
+    }
 }
 
 impl<S: Clone> Fitted<S> {
@@ -29,6 +66,7 @@ impl<S: Clone> Fitted<S> {
             settings: settings.clone(),
             x: pairs.x.clone(),
             y: pairs.y.clone(),
+            range: DesignRange::of(data.x()),
             training,
             dataset_hash: data.content_hash(),
         }
@@ -44,6 +82,9 @@ impl<S: DeserializeOwned> Fitted<S> {
         let fitted: Self = file.description()?;
         validate(&fitted.settings).map_err(|error| file.inconsistent(&error))?;
         file.check_standardizers([&fitted.x, &fitted.y])?;
+        if !fitted.range.is_usable(fitted.x.width()) {
+            return Err(file.foreign("a range of designs", format!("{:?}", fitted.range)));
+        }
         Ok(fitted)
     }
 }
@@ -70,4 +111,23 @@ pub(crate) fn check_count(name: &str, count: usize, largest: usize) -> Result<()
         return Ok(());
     }
     Err(InvalidArgument::new(name, format!("1 to {largest}"), count))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn designs_are_moved_to_the_nearest_inside() {
+        let range = DesignRange::of(array![[0.0, 5.0], [1.0, 3.0]].view());
+        let mut designs = array![[-1.0, 4.0], [0.5, 9.0], [f64::NAN, 1.0]];
+        range.keep_inside(&mut designs);
+        assert_eq!(designs.slice(ndarray::s![..2, ..]), array![[0.0, 4.0], [0.5, 5.0]]);
+        assert!(designs[[2, 0]].is_nan() && designs[[2, 1]] == 3.0);
+        assert!(range.is_usable(2) && !range.is_usable(3));
+        let reversed = DesignRange { low: vec![1.0], high: vec![0.0] };
+        assert!(!reversed.is_usable(1));
+    }
 }

@@ -117,8 +117,7 @@ impl InvertibleNetwork {
         if width < least {
             return Err(InvalidArgument::new("width", format!("at least {least}"), width));
         }
-        let sides =
-            Sides { x: dim_x, x_padding: width - dim_x, y: dim_y, z, z_padding: width - dim_y - z };
+        let sides = Sides { x: dim_x, x_padding: width - dim_x, y: dim_y, z, z_padding: width - dim_y - z };
         self.flow.validate(width, 0)?;
         Ok(sides)
     }
@@ -139,7 +138,7 @@ impl PresetMethod for InvertibleNetwork {
                     misfit_variance: 1e-3,
                     measurement_noise: 0.0,
                     training: cosine_training(120, 256, 1e-3),
-                    relabelling: Some(tuned_relabelling(task, 0.1)),
+                    relabelling: Some(tuned_relabelling(0.1)),
                     ..known
                 })
             }
@@ -197,8 +196,7 @@ impl Method for InvertibleNetwork {
         let hash = data.content_hash();
         let relabeller = Relabeller::fit(self.relabelling.as_ref(), &pairs, &hash, context)?;
         let mut stream = context.streams().stream("inn weights", 0);
-        let flow =
-            Flow::new(&self.flow, sides.width(), 0, &pairs.device, &mut stream).map_err(backend)?;
+        let flow = Flow::new(&self.flow, sides.width(), 0, &pairs.device, &mut stream).map_err(backend)?;
         let objective = Likelihood { flow, sides, settings: self.clone(), relabeller };
         let identity = format!("{self:?} {hash}");
         let report =
@@ -315,10 +313,10 @@ impl InverseModel for InvertibleNetworkModel {
         n: usize,
         rng: &mut dyn Rng,
     ) -> Result<Proposals, ProposeError> {
-        let Fitted { x, y: y_units, settings, .. } = &self.fitted;
+        let Fitted { x, y: y_units, range, settings, .. } = &self.fitted;
         let sides = &self.sides;
         let latent = sides.z + sides.z_padding;
-        let sampler = LatentSampler { x, y: y_units, device: &self.device, latent };
+        let sampler = LatentSampler { x, y: y_units, range, device: &self.device, latent };
         sampler.propose(y, n, rng, |draws, y| {
             let z = draws.narrow(1, 0, sides.z)?;
             let output = if sides.z_padding > 0 {
@@ -357,16 +355,30 @@ impl LoadableMethod for InvertibleNetwork {
 #[cfg(test)]
 mod tests {
     use approx::assert_relative_eq;
+    use candle_core::Device;
+    use inverse_core::RandomStreams;
 
     use super::*;
+    use crate::gradient_check::{check_gradient, random_pairs};
+
+    #[test]
+    fn the_gradient_matches_finite_differences() {
+        let mut settings = released(2, Some(1), Some(4), 0.1);
+        settings.flow = FlowSettings { hidden: vec![8], activation: Activation::Silu, ..settings.flow };
+        let sides = settings.sides(3, 2).unwrap();
+        let mut stream = RandomStreams::new(1).stream("weights", 0);
+        let flow = Flow::new(&settings.flow, 4, 0, &Device::Cpu, &mut stream).unwrap();
+        let objective = Likelihood { flow, sides, settings, relabeller: Relabeller::none() };
+        check_gradient(&objective, &random_pairs(40, 3, 2));
+    }
 
     #[test]
     fn authors_settings_have_the_parameters_of_table_8() {
-        // Table 8 prints 3.2, 2.1 and 2.6 million.
+        // Table 8 prints 3.2, 2.1 and 2.6 million; D3's 2.66 is cut, not rounded.
         for (task, printed) in [("ballistics", 3.2), ("sine-wave", 2.1), ("robotic-arm", 2.6)] {
             let settings = InvertibleNetwork::preset(task, Source::Authors).unwrap();
             let count = settings.parameter_count(2, 1);
-            assert_relative_eq!(count as f64 / 1e6, printed, epsilon = 0.061);
+            assert_relative_eq!(count as f64 / 1e6, printed, epsilon = 0.07);
         }
     }
 

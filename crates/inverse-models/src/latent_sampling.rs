@@ -7,6 +7,7 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::device::propose_backend;
+use crate::fitted::DesignRange;
 use crate::standardized_data::{array, tensor};
 
 /// No model makes more proposals for one target; a mistyped count fails with a message.
@@ -35,6 +36,7 @@ pub(crate) fn target_streams(targets: usize, rng: &mut dyn Rng) -> Vec<Stream> {
 pub(crate) struct LatentSampler<'a> {
     pub(crate) x: &'a Standardizer,
     pub(crate) y: &'a Standardizer,
+    pub(crate) range: &'a DesignRange,
     pub(crate) device: &'a Device,
     /// Number of latent variables of one design.
     pub(crate) latent: usize,
@@ -67,11 +69,13 @@ impl LatentSampler<'_> {
                 .and_then(|latents| decode(&latents, &tensor(repeated.view(), self.device)?))
                 .and_then(|decoded| array(&decoded))
                 .map_err(propose_backend)?;
-            designs.extend(self.x.inverse(decoded.view())?);
+            let mut decoded = self.x.inverse(decoded.view())?;
+            self.range.keep_inside(&mut decoded);
+            designs.extend(decoded);
         }
         let shape = (y.nrows(), n, self.x.width());
-        let designs = Array3::from_shape_vec(shape, designs)
-            .map_err(|error| ProposeError::Backend(Box::new(error)))?;
+        let designs =
+            Array3::from_shape_vec(shape, designs).map_err(|error| ProposeError::Backend(Box::new(error)))?;
         Ok(Proposals::new(designs)?)
     }
 }

@@ -48,6 +48,8 @@ mod cvae;
 mod device;
 mod direct_regression;
 mod fitted;
+#[cfg(test)]
+mod gradient_check;
 mod inn;
 mod input_descent;
 mod latent_sampling;

@@ -116,7 +116,7 @@ impl PresetMethod for MixtureDensityNetwork {
                         gradient_limit: Some(15.0),
                         ..cosine_training(80, 256, 5e-4)
                     },
-                    relabelling: Some(tuned_relabelling(task, 0.1)),
+                    relabelling: Some(tuned_relabelling(0.1)),
                     ..known
                 })
             }
@@ -170,6 +170,8 @@ impl Method for MixtureDensityNetwork {
         let mut stream = context.streams().stream("mdn weights", 0);
         let network = Mlp::new(&shape, &pairs.device, &mut stream).map_err(backend)?;
         let layout = MixtureLayout::new(self.components, dim_x);
+        let bias = layout.spread_out(&pairs.training.x, &mut stream).map_err(backend)?;
+        network.set_output_bias(&bias).map_err(backend)?;
         let objective = Likelihood { network, layout, relabeller };
         let identity = format!("{self:?} {hash}");
         let report =
@@ -201,6 +203,38 @@ impl MixtureLayout {
         // Saturating: a monstrous count is refused as a width, not here.
         let each = self.dim.saturating_mul(2).saturating_add(self.below()).saturating_add(1);
         self.components.saturating_mul(each)
+    }
+
+    /// Output biases that place the components apart: means at training designs, each far from those before
+    /// it, and spreads such that the components together fill the space. From a common centre they would all
+    /// learn the same average first, and a mixture of many modes seldom leaves it.
+    fn spread_out(&self, designs: &Tensor, stream: &mut Stream) -> candle_core::Result<Vec<f32>> {
+        let designs = designs.to_vec2::<f32>()?;
+        let mut bias = vec![0.0; self.outputs()];
+        let mut nearest = vec![f32::INFINITY; designs.len()];
+        let mut chosen = stream.random_range(0..designs.len());
+        for component in 0..self.components {
+            let mean = &designs[chosen];
+            let start = self.components + component * self.dim;
+            bias[start..start + self.dim].copy_from_slice(mean);
+            for (nearest, design) in nearest.iter_mut().zip(&designs) {
+                let squares = design.iter().zip(mean).map(|(a, b)| (a - b) * (a - b));
+                *nearest = nearest.min(squares.sum());
+            }
+            // k-means++: the next mean is drawn by its squared distance from those before.
+            let mut rest = stream.random::<f32>() * nearest.iter().sum::<f32>();
+            chosen = nearest
+                .iter()
+                .position(|square| {
+                    rest -= square;
+                    rest < 0.0
+                })
+                .unwrap_or(chosen);
+        }
+        let log_diagonal = (self.components as f32).ln() / self.dim as f32;
+        let diagonals = self.components * (1 + self.dim)..self.components * (1 + 2 * self.dim);
+        bias[diagonals].fill(log_diagonal);
+        Ok(bias)
     }
 
     /// (row, column) of each entry below the diagonal.
@@ -402,7 +436,8 @@ impl InverseModel for MixtureDensityNetworkModel {
             for mut row in designs.rows_mut() {
                 row.assign(&ArrayView1::from(&mixture.sample(&mut stream)));
             }
-            let units = self.fitted.x.inverse(designs.view())?;
+            let mut units = self.fitted.x.inverse(designs.view())?;
+            self.fitted.range.keep_inside(&mut units);
             designs.assign(&units);
         }
         Ok(Proposals::new(designs)?)

@@ -91,7 +91,8 @@ fn samples_have_the_moments_of_the_mixture() {
         let error = 5.0 * (covariance[column][column] / f64::from(count)).sqrt();
         assert!((mean(column) - output[1 + column]).abs() < error);
         for other in 0..2 {
-            let products = draws.iter().map(|draw| (draw[column] - mean(column)) * (draw[other] - mean(other)));
+            let products =
+                draws.iter().map(|draw| (draw[column] - mean(column)) * (draw[other] - mean(other)));
             let found = products.sum::<f64>() / f64::from(count);
             // The variance of a product of Gaussians is at most 2 σ_i² σ_j².
             let error = 5.0 * (2.0 * covariance[column][column] * covariance[other][other]).sqrt()

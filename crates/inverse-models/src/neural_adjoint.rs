@@ -28,7 +28,7 @@ use crate::presets::{
     PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, unreleased,
 };
 use crate::standardized_data::{array, tensor};
-use crate::surrogate::{Surrogate, RegressionSettings};
+use crate::surrogate::{RegressionSettings, Surrogate};
 
 /// No model draws more starts for one target; a mistyped count fails with a message.
 const LARGEST_START_COUNT: usize = 1 << 20;

@@ -79,9 +79,9 @@ pub(crate) fn smooth_regression(hidden: Vec<usize>, epochs: usize) -> Regression
     }
 }
 
-/// Pairs renewed by the surrogate that NA would train.
-pub(crate) fn tuned_relabelling(task: &str, jitter: f64) -> Relabelling {
-    Relabelling { surrogate: smooth_regression(surrogate_widths(task), 60), jitter }
+/// Pairs renewed by a small surrogate: its error stays far below that of the models it trains.
+pub(crate) fn tuned_relabelling(jitter: f64) -> Relabelling {
+    Relabelling { surrogate: smooth_regression(vec![200; 3], 60), jitter }
 }
 
 /// The error of a task for which the authors released nothing.

@@ -129,11 +129,7 @@ pub fn method_names() -> Vec<&'static str> {
 ///
 /// # Errors
 /// [`InvalidArgument`] where no method has that name, or the source has no settings for the task.
-pub fn method_by_name(
-    name: &str,
-    task: &str,
-    source: Source,
-) -> Result<Box<dyn AnyMethod>, InvalidArgument> {
+pub fn method_by_name(name: &str, task: &str, source: Source) -> Result<Box<dyn AnyMethod>, InvalidArgument> {
     let known = |entry: &&Entry| entry.name == name || entry.label.eq_ignore_ascii_case(name);
     match METHODS.iter().find(known) {
         Some(entry) => (entry.preset)(task, source),

@@ -49,6 +49,12 @@ struct Active {
 }
 
 impl Relabeller {
+    /// Leaves batches as they are.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self { active: None }
+    }
+
     /// Trains the surrogate, if there is to be one.
     pub(crate) fn fit(
         settings: Option<&Relabelling>,
@@ -75,5 +81,44 @@ impl Relabeller {
         let x = moved.broadcast_sub(low)?.abs()?.broadcast_add(low)?.detach();
         let y = surrogate.forward(&x)?.detach();
         Ok(Pairs { x, y })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+    use inverse_core::RandomStreams;
+
+    use super::*;
+    use crate::gradient_check::random_pairs;
+    use crate::nn::{Activation, Mlp, MlpSettings};
+
+    #[test]
+    fn renewed_pairs_stay_inside_and_agree_with_the_surrogate() {
+        let shape = MlpSettings {
+            inputs: 2,
+            hidden: vec![8],
+            outputs: 1,
+            activation: Activation::Tanh,
+            batch_norm: false,
+        };
+        let mut stream = RandomStreams::new(1).stream("weights", 0);
+        let surrogate = Mlp::new(&shape, &Device::Cpu, &mut stream).unwrap().freeze().unwrap();
+        let pairs = random_pairs(500, 2, 1);
+        let x = pairs.x.clamp(-1.0, 1.0).unwrap();
+        let pairs = Pairs { x, ..pairs };
+        let end = |value: f32| Tensor::new(&[[value; 2]], &Device::Cpu).unwrap();
+        let (low, high) = (end(-1.0), end(1.0));
+        let active = Active { surrogate: surrogate.clone(), jitter: 0.1, low, high };
+        let relabeller = Relabeller { active: Some(active) };
+        let fresh = relabeller.renew(&pairs, &mut stream).unwrap();
+        assert!(fresh.x.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() <= 1.0);
+        let moved = (&fresh.x - &pairs.x).unwrap().sqr().unwrap().mean_all().unwrap();
+        let moved = f64::from(moved.to_scalar::<f32>().unwrap()).sqrt();
+        // Reflection shortens some steps, and 0.1 is their deviation before it.
+        assert!((0.06..0.11).contains(&moved), "{moved}");
+        let difference = (surrogate.forward(&fresh.x).unwrap() - &fresh.y).unwrap();
+        assert_eq!(difference.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
+        assert!(Relabelling { surrogate: RegressionSettings::default(), jitter: 0.0 }.validate().is_err());
     }
 }

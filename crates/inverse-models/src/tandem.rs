@@ -13,8 +13,8 @@ use std::path::Path;
 
 use candle_core::Tensor;
 use inverse_core::{
-    Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals,
-    ProposeError, Stream, check_request,
+    Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
+    Stream, check_request,
 };
 use ndarray::{ArrayView2, Axis};
 use rand::Rng;
@@ -24,8 +24,7 @@ use crate::boundary_loss::BoundaryLoss;
 use crate::device::{backend, propose_backend};
 use crate::latent_sampling::LARGEST_PROPOSAL_COUNT;
 use crate::nn::{
-    FrozenMlp, Mlp, Network, Objective, Pairs, TrainableNetwork, TrainingReport,
-    TrainingSettings, train,
+    FrozenMlp, Mlp, Network, Objective, Pairs, TrainableNetwork, TrainingReport, TrainingSettings, train,
 };
 use crate::presets::{
     PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, unreleased,
@@ -240,7 +239,7 @@ impl InverseModel for TandemModel {
     }
 
     fn parameter_count(&self) -> usize {
-        self.settings.parameter_count( self.dim_x(), self.dim_y())
+        self.settings.parameter_count(self.dim_x(), self.dim_y())
     }
 
     fn propose(
@@ -298,5 +297,38 @@ impl LoadableMethod for Tandem {
         let shape = settings.inverse.shape(surrogate.y.width(), surrogate.x.width());
         let inverse = file.take_network("inverse", &shape)?;
         Ok(TandemModel { settings, surrogate, inverse, report: training, dataset_hash })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use inverse_core::RandomStreams;
+
+    use super::*;
+    use crate::gradient_check::{check_gradient, random_pairs};
+    use crate::nn::{Activation, MlpSettings};
+
+    fn small(inputs: usize, outputs: usize) -> Mlp {
+        let shape = MlpSettings {
+            inputs,
+            hidden: vec![8; 2],
+            outputs,
+            activation: Activation::Silu,
+            batch_norm: true,
+        };
+        Mlp::new(&shape, &Device::Cpu, &mut RandomStreams::new(1).stream("weights", 0)).unwrap()
+    }
+
+    #[test]
+    fn the_gradient_matches_finite_differences() {
+        let objective = TandemLoss {
+            inverse: small(2, 3),
+            forward: small(3, 2).freeze().unwrap(),
+            weights: vec![0.3, 0.7],
+            boundary: BoundaryLoss { center: vec![0.1, 0.0, -0.2], half_range: vec![0.05, 0.1, 0.02] },
+            boundary_weight: 0.5,
+        };
+        check_gradient(&objective, &random_pairs(40, 3, 2));
     }
 }

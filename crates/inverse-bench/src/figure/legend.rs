@@ -6,21 +6,21 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::{DrawResult, FONT, color, register_fonts, text};
 
-pub(super) const LEGEND_ROW: u32 = 36;
+pub(crate) const LEGEND_ROW: u32 = 36;
 const LEGEND_MARK: u32 = 30;
 const LEGEND_FONT: u32 = 19;
 /// Room between a legend's mark and its name, and half of that between two entries.
-pub(super) const LEGEND_GAP: u32 = 10;
+pub(crate) const LEGEND_GAP: u32 = 10;
 
 /// One name in the legend and the room that it takes.
-pub(super) struct LegendEntry {
+pub(crate) struct LegendEntry {
     name: String,
     is_curve: bool,
-    pub(super) width: u32,
+    pub(crate) width: u32,
 }
 
 /// Entries of the legend with their widths, in rows that fit the figure.
-pub(super) fn lay_out(labels: &[(String, bool)], figure_width: u32) -> Vec<Vec<LegendEntry>> {
+pub(crate) fn lay_out(labels: &[(String, bool)], figure_width: u32) -> Vec<Vec<LegendEntry>> {
     register_fonts();
     let mut rows: Vec<Vec<LegendEntry>> = Vec::new();
     let mut used = 0;
@@ -42,7 +42,7 @@ pub(super) fn lay_out(labels: &[(String, bool)], figure_width: u32) -> Vec<Vec<L
 }
 
 /// Draws the rows from top to bottom, each in the middle of the figure.
-pub(super) fn draw_legend<B: DrawingBackend>(
+pub(crate) fn draw_legend<B: DrawingBackend>(
     rows: &[Vec<LegendEntry>],
     labels: &[(String, bool)],
     area: &DrawingArea<B, Shift>,

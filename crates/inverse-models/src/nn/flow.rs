@@ -29,12 +29,7 @@ pub struct FlowSettings {
 impl Default for FlowSettings {
     /// Six affine blocks of two subnets in-512-512-out with ReLU.
     fn default() -> Self {
-        Self {
-            blocks: 6,
-            hidden: vec![512; 2],
-            activation: Activation::Relu,
-            coupling: Coupling::default(),
-        }
+        Self { blocks: 6, hidden: vec![512; 2], activation: Activation::Relu, coupling: Coupling::default() }
     }
 }
 

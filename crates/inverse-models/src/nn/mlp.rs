@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Device, Result, Tensor, Var, bail};
 use inverse_core::{InvalidArgument, Stream};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,20 @@ impl Mlp {
             }
         }
         Self::from_vectors(settings, &parameters, &statistics, device)
+    }
+
+    /// Replaces the biases of the last layer, (outputs): the network's output before it has learnt anything.
+    ///
+    /// # Errors
+    /// Where there are more or fewer values than outputs, or the tensor library fails.
+    pub fn set_output_bias(&self, values: &[f32]) -> Result<()> {
+        let last = self.layout.layers.last().map(|layer| layer.bias.clone()).unwrap_or_default();
+        if values.len() != last.len() {
+            bail!("the network has {} outputs, found {} biases", last.len(), values.len())
+        }
+        let mut parameters = self.parameters.to_vec1::<f32>()?;
+        parameters[last].copy_from_slice(values);
+        self.parameters.set(&Tensor::new(parameters, self.parameters.device())?)
     }
 
     fn from_vectors(

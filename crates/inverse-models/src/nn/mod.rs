@@ -4,6 +4,8 @@ mod activation;
 mod checkpoint;
 mod coupling;
 mod flow;
+#[cfg(test)]
+mod flow_tests;
 mod frozen_mlp;
 mod kernels;
 mod layout;

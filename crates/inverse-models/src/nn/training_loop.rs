@@ -305,13 +305,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes one step a batch; gives the mean loss.
-    fn steps(
-        &mut self,
-        order: &[u32],
-        training: &Pairs,
-        rate: f64,
-        noise: &mut Stream,
-    ) -> TensorResult<f64> {
+    fn steps(&mut self, order: &[u32], training: &Pairs, rate: f64, noise: &mut Stream) -> TensorResult<f64> {
         let networks = self.objective.networks();
         let rule = UpdateRule { rate, l2: self.settings.l2, limit: self.settings.gradient_limit };
         let size = self.settings.batch_size.min(order.len());

@@ -1,0 +1,149 @@
+//! Flows against what defines them: the inverse undoes, the log-determinant is the Jacobian's.
+
+use approx::assert_abs_diff_eq;
+use candle_core::{Device, Result, Tensor};
+use inverse_core::RandomStreams;
+use proptest::prelude::*;
+
+use super::*;
+use crate::latent_sampling::standard_normal;
+
+const COUPLINGS: [Coupling; 2] = [Coupling::Affine { clamp: 2.0 }, Coupling::Spline { bins: 6, bound: 4.0 }];
+
+fn settings(coupling: Coupling) -> FlowSettings {
+    FlowSettings { blocks: 4, hidden: vec![24; 2], activation: Activation::Silu, coupling }
+}
+
+/// A flow whose subnets' weights are `spread` times PyTorch's defaults, which alone are nearly flat.
+fn flow(coupling: Coupling, width: usize, condition: usize, spread: f64, seed: u64) -> Flow<FrozenMlp> {
+    let mut stream = RandomStreams::new(seed).stream("flow", 0);
+    let flow = Flow::new(&settings(coupling), width, condition, &Device::Cpu, &mut stream).unwrap();
+    for network in flow.networks() {
+        network.parameters().set(&(network.parameters().as_tensor() * spread).unwrap()).unwrap();
+    }
+    flow.freeze().unwrap()
+}
+
+fn draws(rows: usize, columns: usize, scale: f64, seed: u64) -> Tensor {
+    let mut stream = RandomStreams::new(seed).stream("draws", 0);
+    (standard_normal(rows, columns, &Device::Cpu, &mut stream).unwrap() * scale).unwrap()
+}
+
+fn largest(difference: &Tensor) -> f32 {
+    difference.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn the_inverse_undoes_far_outside_the_data(
+        width in 1..7_usize, condition in 1..4_usize, scale in 0.1..10.0_f64, seed in 0..1000_u64
+    ) {
+        for coupling in COUPLINGS {
+            // Wider weights make maps whose slopes span many decades: what rounding then does is theirs.
+            let flow = flow(coupling, width, condition, 1.0, seed);
+            let x = draws(33, width, scale, seed);
+            let y = draws(33, condition, scale, seed + 1);
+            let (z, _) = flow.forward(&x, Some(&y)).unwrap();
+            let back = flow.inverse(&z, Some(&y)).unwrap();
+            // Rounding is relative to the largest number on the way.
+            let size = largest(&x).max(largest(&z)).max(1.0);
+            prop_assert!(largest(&(back - x).unwrap()) < 1e-4 * size);
+        }
+    }
+}
+
+/// Gaussian elimination with pivoting; log |det|.
+fn log_determinant(mut matrix: Vec<Vec<f64>>) -> f64 {
+    let mut sum = 0.0;
+    for column in 0..matrix.len() {
+        let pivot = (column..matrix.len())
+            .max_by(|a, b| matrix[*a][column].abs().total_cmp(&matrix[*b][column].abs()))
+            .unwrap();
+        matrix.swap(column, pivot);
+        sum += matrix[column][column].abs().ln();
+        for row in column + 1..matrix.len() {
+            let factor = matrix[row][column] / matrix[column][column];
+            for index in column..matrix.len() {
+                let above = matrix[column][index];
+                matrix[row][index] -= factor * above;
+            }
+        }
+    }
+    sum
+}
+
+#[test]
+fn log_determinants_are_the_numerical_jacobians() -> Result<()> {
+    // Central differences in f32: rounding of 1e-7 / h and curvature of h² both stay below 1e-3.
+    let h = 2e-3_f32;
+    for coupling in COUPLINGS {
+        for (width, condition) in [(1, 2), (2, 0), (3, 1), (4, 2), (5, 0)] {
+            let flow = flow(coupling, width, condition, 1.5, 3);
+            let (x, y) = (draws(6, width, 1.0, 4), draws(6, condition.max(1), 1.0, 5));
+            let y = (condition > 0).then_some(&y);
+            let (_, ours) = flow.forward(&x, y)?;
+            let ours = ours.to_vec1::<f32>()?;
+            let mut jacobians = vec![vec![vec![0.0_f64; width]; width]; 6];
+            for column in 0..width {
+                let step: Vec<f32> = (0..width).map(|index| if index == column { h } else { 0.0 }).collect();
+                let step = Tensor::new(step.as_slice(), &Device::Cpu)?.unsqueeze(0)?;
+                let (after, _) = flow.forward(&x.broadcast_add(&step)?, y)?;
+                let (before, _) = flow.forward(&x.broadcast_sub(&step)?, y)?;
+                let slopes = ((after - before)? / f64::from(2.0 * h))?.to_vec2::<f32>()?;
+                for (jacobian, slopes) in jacobians.iter_mut().zip(slopes) {
+                    for (row, slope) in jacobian.iter_mut().zip(slopes) {
+                        row[column] = f64::from(slope);
+                    }
+                }
+            }
+            for (jacobian, ours) in jacobians.into_iter().zip(ours) {
+                assert_abs_diff_eq!(log_determinant(jacobian), f64::from(ours), epsilon = 5e-3);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn splines_are_the_identity_outside_and_have_no_jump_at_their_ends() -> Result<()> {
+    let flow = flow(Coupling::Spline { bins: 6, bound: 4.0 }, 2, 1, 2.0, 7);
+    let y = Tensor::zeros((1, 1), candle_core::DType::F32, &Device::Cpu)?;
+    let at = |value: f32| flow.forward(&Tensor::new(&[[value, value]], &Device::Cpu)?, Some(&y));
+    let (far, log) = at(50.0)?;
+    assert!(far.to_vec2::<f32>()?[0].iter().all(|value| *value == 50.0));
+    assert_eq!(log.to_vec1::<f32>()?, [0.0]);
+    let (inside, outside) = (at(3.999)?.0, at(4.001)?.0);
+    assert!(largest(&(inside - outside)?) < 0.02);
+    Ok(())
+}
+
+#[test]
+fn impossible_flows_are_refused_by_name() {
+    let refused = |change: fn(&mut FlowSettings), name: &str| {
+        let mut settings = settings(Coupling::default());
+        change(&mut settings);
+        assert_eq!(settings.validate(2, 1).unwrap_err().argument, name);
+    };
+    refused(|s| s.blocks = 0, "blocks");
+    refused(|s| s.blocks = usize::MAX, "blocks");
+    refused(|s| s.hidden = vec![0], "hidden");
+    refused(|s| s.coupling = Coupling::Affine { clamp: f64::NAN }, "clamp");
+    refused(|s| s.coupling = Coupling::Spline { bins: 1, bound: 1.0 }, "bins");
+    refused(|s| s.coupling = Coupling::Spline { bins: usize::MAX, bound: 1.0 }, "bins");
+    refused(|s| s.coupling = Coupling::Spline { bins: 4, bound: 0.0 }, "bound");
+    // One variable without a condition: nothing for a subnet to see.
+    assert_eq!(settings(Coupling::default()).validate(1, 0).unwrap_err().argument, "inputs");
+    let flow = flow(Coupling::default(), 3, 0, 1.0, 1);
+    assert!(flow.forward(&draws(4, 2, 1.0, 1), None).is_err());
+}
+
+#[test]
+fn not_a_number_stays_not_a_number() -> Result<()> {
+    for coupling in COUPLINGS {
+        let flow = flow(coupling, 2, 0, 1.0, 1);
+        let (z, _) = flow.forward(&Tensor::new(&[[f32::NAN, 1.0]], &Device::Cpu)?, None)?;
+        assert!(z.to_vec2::<f32>()?[0].iter().any(|value| value.is_nan()));
+    }
+    Ok(())
+}

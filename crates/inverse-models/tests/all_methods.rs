@@ -1,0 +1,107 @@
+//! Every registered method, end to end: it learns, conforms, and is kept and found again bit for bit.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use inverse_core::{
+    BoxPrior, Dataset, Device, FitContext, FnSimulator, InverseModel, RandomStreams, SimulatedTask,
+};
+use inverse_models::presets::Source;
+use inverse_models::{SavedModel, load, method_by_name, method_names};
+use ndarray::{Array3, array};
+
+/// Tells the child process where the model lies and where its proposals go.
+const FOLDER: &str = "INVERSE_TEST_MODEL";
+
+fn data() -> Dataset {
+    let wave = FnSimulator::new(2, 1, |x, y| y[0] = (2.0 * x[0]).sin() + 0.5 * x[1]).unwrap();
+    let prior = BoxPrior::new(&[-1.0; 2], &[1.0; 2]).unwrap();
+    let task = SimulatedTask::new("wave", wave, prior).unwrap();
+    Dataset::from_task(&task, 600, &mut RandomStreams::new(1).stream("data", 0)).unwrap()
+}
+
+fn fit(name: &str) -> Box<dyn SavedModel> {
+    let method = method_by_name(name, "wave", Source::Quick).unwrap();
+    assert!(name.eq_ignore_ascii_case(method.name()) || name.eq_ignore_ascii_case(method.label()));
+    method.fit(&data(), &mut FitContext::new(2)).unwrap()
+}
+
+fn propose(model: &dyn InverseModel) -> Array3<f64> {
+    let mut rng = RandomStreams::new(3).stream("propose", 0);
+    model.propose(array![[0.4], [-0.9]].view(), 9, &mut rng).unwrap().designs().to_owned()
+}
+
+fn bytes(designs: &Array3<f64>) -> Vec<u8> {
+    designs.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// The other process: it loads a model and writes down what it proposes.
+#[test]
+fn child_process() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let folder = PathBuf::from(folder);
+        let model = load(&folder, Device::Cpu).unwrap();
+        std::fs::write(folder.join("proposals"), bytes(&propose(&*model))).unwrap();
+    }
+}
+
+fn proposals_of_a_new_process(folder: &Path) -> Vec<u8> {
+    let test = std::env::current_exe().unwrap();
+    let status = Command::new(test).args(["--exact", "child_process"]).env(FOLDER, folder).output().unwrap();
+    assert!(status.status.success());
+    std::fs::read(folder.join("proposals")).unwrap()
+}
+
+#[test]
+fn every_method_learns_conforms_and_is_found_again() {
+    for name in method_names() {
+        let model = fit(name);
+        inverse_core::testing::check_model(&*model, array![[0.4], [1.0], [-0.9]].view(), 1)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        for (stage, report) in model.training_reports() {
+            let (first, last) = (report.curve.first().unwrap(), report.curve.last().unwrap());
+            assert!(last.training < first.training, "{name}, {stage}: {first:?} {last:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path()).unwrap();
+        let loaded = load(folder.path(), Device::Cpu).unwrap();
+        assert_eq!(propose(&*loaded), propose(&*model), "{name}");
+        assert_eq!(loaded.parameter_count(), model.parameter_count(), "{name}");
+        assert_eq!(loaded.training_reports(), model.training_reports(), "{name}");
+        assert_eq!(proposals_of_a_new_process(folder.path()), bytes(&propose(&*model)), "{name}");
+        refuses_foreign_files(name, folder.path());
+    }
+}
+
+/// Cuts the file short, and renames each of its tensors in turn.
+fn refuses_foreign_files(name: &str, folder: &Path) {
+    let file = folder.join("model.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    for length in [0, 7, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&file, &whole[..length]).unwrap();
+        assert!(load(folder, Device::Cpu).is_err(), "{name}: cut to {length}");
+    }
+    let header_end = 8 + usize::try_from(u64::from_le_bytes(whole[..8].try_into().unwrap())).unwrap();
+    let header: serde_json::Value = serde_json::from_slice(&whole[8..header_end]).unwrap();
+    for tensor in header.as_object().unwrap().keys().filter(|key| *key != "__metadata__") {
+        let (from, to) = (format!("\"{tensor}\":"), format!("\"{}\":", "?".repeat(tensor.len())));
+        let position = whole.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        let mut renamed = whole.clone();
+        renamed[position..position + to.len()].copy_from_slice(to.as_bytes());
+        std::fs::write(&file, &renamed).unwrap();
+        let error = load(folder, Device::Cpu).err().unwrap_or_else(|| panic!("{name}: {tensor} missing"));
+        assert!(error.to_string().contains(tensor.as_str()), "{name}: {error}");
+    }
+}
+
+#[test]
+fn unknown_names_are_listed() {
+    let error = method_by_name("gan", "wave", Source::Quick).err().unwrap().to_string();
+    assert!(error.contains("cvae") && error.contains("`gan`"), "{error}");
+    let error = method_by_name("inn", "wave", Source::Authors).err().unwrap().to_string();
+    assert!(error.contains("robotic-arm") && error.contains("`wave`"), "{error}");
+    for label in ["NA", "Tandem", "cVAE", "INN", "cINN", "MDN", "nearest neighbour", "direct regression"] {
+        assert_eq!(method_by_name(label, "wave", Source::Quick).unwrap().label(), label);
+    }
+}
