@@ -12,13 +12,13 @@ use clap::Parser;
 use inverse::bench::{
     ErrorMap, ErrorMapPanel, Progress, ResidualGrid, Study, StudyArguments, Table, scientific,
 };
-use inverse::core::{InvalidArgument, InverseModel, Prior, RandomStreams, Simulator, Task};
+use inverse::core::{InvalidArgument, InverseModel, RandomStreams, Simulator, Task};
 use inverse::models::method_by_name;
 use inverse::tasks::SineWave;
 use ndarray::Array2;
 use serde::Serialize;
 
-/// Grid points a side: 50 a period and more.
+/// Grid points a side: 40 a period.
 const POINTS: usize = 121;
 
 /// How near a design must be to find a curve; the curves' widths are ten times that.

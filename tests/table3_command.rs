@@ -75,6 +75,7 @@ fn mistakes_are_named() {
         (["--proposals", "0"], &out, "`--proposals`: expected at least 1, found 0"),
         (["--proposals", "100000"], &out, "`n`: expected 1 to 400, found 100000"),
         (["--targets", "0"], &out, "`--targets`"),
+        (["--method", "gan"], &out, "found `gan`"),
         (["--seed", "1"], &file, "cannot write"),
     ] {
         let output = run(&[arguments[0], arguments[1], "--trainings", "1"], out);

@@ -32,7 +32,7 @@ const MARGIN: u32 = 12;
 const X_LABELS: u32 = 44;
 const Y_LABELS: u32 = 58;
 /// Room for the colour scale beside the panels.
-const SCALE_WIDTH: u32 = 110;
+const SCALE_WIDTH: u32 = 124;
 const RING_COLOR: RGBColor = PALETTE[4];
 const DESIGN_COLOR: RGBColor = PALETTE[1];
 

@@ -13,7 +13,7 @@
 
 use std::path::Path;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use inverse_core::{
     Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
     Stream,
@@ -73,6 +73,9 @@ pub struct InvertibleNetwork {
     pub measurement_noise: f64,
     /// s, the standard deviation of the padding.
     pub padding_noise: f64,
+    /// Standard deviation of z in inference: 1 samples what was learnt, less keeps to where it is likely
+    /// (Kingma and Dhariwal 2018).
+    pub temperature: f64,
     /// How the flow is trained.
     pub training: TrainingSettings,
     /// Renews the training pairs by a surrogate; the paper's pairs as they are, where `None`.
@@ -106,6 +109,7 @@ impl InvertibleNetwork {
         check_positive("misfit_variance", self.misfit_variance)?;
         check_not_negative("measurement_noise", self.measurement_noise)?;
         check_positive("padding_noise", self.padding_noise)?;
+        check_positive("temperature", self.temperature)?;
         self.relabelling.iter().try_for_each(Relabelling::validate)?;
         self.training.validate()
     }
@@ -137,8 +141,8 @@ impl PresetMethod for InvertibleNetwork {
                     flow: FlowSettings { activation: Activation::Silu, ..known.flow },
                     misfit_variance: 1e-3,
                     measurement_noise: 0.0,
-                    training: cosine_training(120, 256, 1e-3),
-                    relabelling: Some(tuned_relabelling(0.1)),
+                    training: cosine_training(60, 128, 1e-3),
+                    relabelling: Some(tuned_relabelling()),
                     ..known
                 })
             }
@@ -168,6 +172,7 @@ fn released(
         misfit_variance: 0.01,
         measurement_noise,
         padding_noise: 0.05,
+        temperature: 1.0,
         training: TrainingSettings {
             schedule: Schedule::Plateau { factor: 0.9, patience: 20, lowest: 1e-6 },
             gradient_limit: Some(15.0),
@@ -236,14 +241,14 @@ impl Likelihood {
             pairs.y.clone()
         };
         let (output, log_determinant) = flow.forward(&x, None)?;
-        let misfit = (output.narrow(1, 0, sides.y)? - wanted)?.sqr()?.sum(1)?;
+        let misfit = (output.narrow(1, 0, sides.y)? - wanted.to_dtype(DType::F64)?)?.sqr()?.sum(1)?;
         let latent = output.narrow(1, sides.y, sides.z)?.sqr()?.sum(1)?;
         let mut likelihood = ((misfit / settings.misfit_variance)? + latent)?;
         if sides.z_padding > 0 {
             let padding = output.narrow(1, sides.y + sides.z, sides.z_padding)?.sqr()?.sum(1)?;
             likelihood = (likelihood + (padding / settings.padding_noise.powi(2))?)?;
         }
-        ((likelihood * 0.5)? - log_determinant)?.mean_all()
+        ((likelihood * 0.5)? - log_determinant)?.mean_all()?.to_dtype(DType::F32)
     }
 }
 
@@ -276,6 +281,17 @@ pub struct InvertibleNetworkModel {
 }
 
 impl InvertibleNetworkModel {
+    /// The same flow with another standard deviation of z in inference. Nothing is trained.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] where the temperature is not a positive number.
+    pub fn with_temperature(&self, temperature: f64) -> Result<Self, InvalidArgument> {
+        check_positive("temperature", temperature)?;
+        let mut model = self.clone();
+        model.fitted.settings.temperature = temperature;
+        Ok(model)
+    }
+
     /// The settings it was fitted with.
     pub fn settings(&self) -> &InvertibleNetwork {
         &self.fitted.settings
@@ -318,14 +334,14 @@ impl InverseModel for InvertibleNetworkModel {
         let latent = sides.z + sides.z_padding;
         let sampler = LatentSampler { x, y: y_units, range, device: &self.device, latent };
         sampler.propose(y, n, rng, |draws, y| {
-            let z = draws.narrow(1, 0, sides.z)?;
+            let z = (draws.narrow(1, 0, sides.z)? * settings.temperature)?;
             let output = if sides.z_padding > 0 {
                 let padding = (draws.narrow(1, sides.z, sides.z_padding)? * settings.padding_noise)?;
                 Tensor::cat(&[y, &z, &padding], 1)?
             } else {
                 Tensor::cat(&[y, &z], 1)?
             };
-            self.flow.inverse(&output, None)?.narrow(1, 0, sides.x)?.contiguous()
+            self.flow.inverse(&output, None)?.narrow(1, 0, sides.x)?.contiguous()?.to_dtype(DType::F32)
         })
     }
 }

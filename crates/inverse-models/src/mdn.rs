@@ -114,9 +114,9 @@ impl PresetMethod for MixtureDensityNetwork {
                     batch_norm: false,
                     training: TrainingSettings {
                         gradient_limit: Some(15.0),
-                        ..cosine_training(80, 256, 5e-4)
+                        ..cosine_training(60, 128, 5e-4)
                     },
-                    relabelling: Some(tuned_relabelling(0.1)),
+                    relabelling: Some(tuned_relabelling()),
                     ..known
                 })
             }

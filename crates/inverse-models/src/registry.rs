@@ -98,6 +98,9 @@ where
     Box::new(Erased(method))
 }
 
+/// Makes preset settings for a task.
+type Preset = fn(&str, Source) -> Result<Box<dyn AnyMethod>, InvalidArgument>;
+
 /// Reads one kind of model from its file.
 pub(crate) type Loader = fn(ModelFile) -> Result<Box<dyn SavedModel>, ModelFileError>;
 
@@ -105,7 +108,7 @@ struct Entry {
     name: &'static str,
     label: &'static str,
     loader: Loader,
-    preset: fn(&str, Source) -> Result<Box<dyn AnyMethod>, InvalidArgument>,
+    preset: Preset,
 }
 
 const fn entry<M>() -> Entry
@@ -131,13 +134,11 @@ pub fn method_names() -> Vec<&'static str> {
 /// [`InvalidArgument`] where no method has that name, or the source has no settings for the task.
 pub fn method_by_name(name: &str, task: &str, source: Source) -> Result<Box<dyn AnyMethod>, InvalidArgument> {
     let known = |entry: &&Entry| entry.name == name || entry.label.eq_ignore_ascii_case(name);
-    match METHODS.iter().find(known) {
-        Some(entry) => (entry.preset)(task, source),
-        None => {
-            let expected = format!("one of {}", method_names().join(", "));
-            Err(InvalidArgument::new("method", expected, format!("`{name}`")))
-        }
-    }
+    let entry = METHODS.iter().find(known).ok_or_else(|| {
+        let expected = format!("one of {}", method_names().join(", "));
+        InvalidArgument::new("method", expected, format!("`{name}`"))
+    })?;
+    (entry.preset)(task, source)
 }
 
 pub(crate) fn loader(name: &str) -> Option<Loader> {

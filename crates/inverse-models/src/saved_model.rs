@@ -49,13 +49,11 @@ impl<M: SavedModel + ?Sized> SavedModel for Box<M> {
 /// build or inconsistent, its method is unknown, or the device cannot be used.
 pub fn load(folder: &Path, device: Device) -> Result<Box<dyn SavedModel>, ModelFileError> {
     let file = open(folder, None, device)?;
-    match registry::loader(&file.method) {
-        Some(loader) => loader(file),
-        None => {
-            let expected = format!("one of the methods {}", registry::method_names().join(", "));
-            Err(file.foreign(&expected, format!("`{}`", file.method)))
-        }
+    if let Some(loader) = registry::loader(&file.method) {
+        return loader(file);
     }
+    let expected = format!("one of the methods {}", registry::method_names().join(", "));
+    Err(file.foreign(&expected, format!("`{}`", file.method)))
 }
 
 /// Loads the model in `folder`, which must be of one method.

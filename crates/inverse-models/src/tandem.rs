@@ -84,7 +84,7 @@ impl PresetMethod for Tandem {
         match source {
             Source::Authors => authors_preset(task),
             Source::Tuned => Ok(Self {
-                surrogate: smooth_regression(surrogate_widths(task), 100),
+                surrogate: smooth_regression(surrogate_widths(task), 60),
                 inverse: smooth_regression(vec![500; 4], 60),
                 boundary_weight: 1.0,
             }),

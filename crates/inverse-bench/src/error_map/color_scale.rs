@@ -26,7 +26,7 @@ const ANCHORS: [(u8, u8, u8); 10] = [
 ];
 
 /// The share of the map that the darkest colour may cover: below it, errors look alike.
-const DARKEST_SHARE: f64 = 0.02;
+const DARKEST_SHARE: f64 = 0.1;
 /// The most decades; more would leave too few colours for each.
 const MOST_DECADES: f64 = 6.0;
 
@@ -58,6 +58,20 @@ impl ColorScale {
         (!error.is_nan()).then(|| (share.clamp(0.0, 1.0) * LEVELS as f64).min(LEVELS as f64 - 1.0) as usize)
     }
 
+    /// Labels and places between 0 and 1: each power of ten, and ticks between them. Where there are few
+    /// powers of ten, 2 and 5 have labels too.
+    fn ticks(&self) -> Vec<(Option<String>, f64)> {
+        let decades = self.high - self.low;
+        let labelled = |digit: u32| digit == 1 || (decades < 2.0 && matches!(digit, 2 | 5));
+        let powers = self.low as i32..=self.high.floor() as i32;
+        let ticks = powers.flat_map(|power| (1..10).map(move |digit| (power, digit)));
+        let ticks = ticks.map(|(power, digit)| {
+            let share = (f64::from(power) + f64::from(digit).log10() - self.low) / decades;
+            (labelled(digit).then(|| format!("{digit}e{power}")), share)
+        });
+        ticks.filter(|(_, share)| *share <= 1.0).collect()
+    }
+
     /// Draws the scale from top to bottom of the area, with its powers of ten.
     pub(super) fn draw<B: DrawingBackend>(
         &self,
@@ -66,7 +80,7 @@ impl ColorScale {
         scale: u32,
     ) -> DrawResult {
         let unit = scale as i32;
-        let (left, right) = (4 * unit, 26 * unit);
+        let (left, right) = (14 * unit, 36 * unit);
         let height = f64::from(bottom - top);
         let at = |share: f64| bottom - (share * height).round() as i32;
         for level in 0..LEVELS {
@@ -77,16 +91,14 @@ impl ColorScale {
         let frame = BLACK.stroke_width(scale);
         area.draw(&Rectangle::new([(left, top), (right, bottom)], frame)).map_err(text)?;
         let font = (FONT, 17 * scale).into_font().color(&BLACK);
-        for power in self.low as i32..=self.high.floor() as i32 {
-            let y = at((f64::from(power) - self.low) / (self.high - self.low));
-            let tick = vec![(right, y), (right + 5 * unit, y)];
+        for (label, share) in self.ticks() {
+            let y = at(share);
+            let length = if label.is_some() { 6 } else { 3 };
+            let tick = vec![(right, y), (right + length * unit, y)];
             area.draw(&PathElement::new(tick, frame)).map_err(text)?;
-            let label = Text::new(
-                format!("1e{power}"),
-                (right + 9 * unit, y),
-                font.pos(Pos::new(HPos::Left, VPos::Center)),
-            );
-            area.draw(&label).map_err(text)?;
+            let place = (right + 9 * unit, y);
+            let font = font.pos(Pos::new(HPos::Left, VPos::Center));
+            area.draw(&Text::new(label.unwrap_or_default(), place, font)).map_err(text)?;
         }
         let font = (FONT, 19 * scale).into_font().transform(FontTransform::Rotate270).color(&BLACK);
         let font = font.pos(Pos::new(HPos::Center, VPos::Center));
@@ -117,11 +129,23 @@ mod tests {
 
     #[test]
     fn levels_rise_with_the_error() {
-        let scale = scale(|x1, x2| x1 + x2);
-        assert_eq!((scale.low, scale.level(0.0), scale.level(1e9)), (-2.0, Some(0), Some(LEVELS - 1)));
+        // The middles of cells 0.05 wide: a tenth have errors up to 0.075, the next 0.125.
+        let scale = scale(|x1, _| x1);
+        assert_eq!((scale.low, scale.level(0.0), scale.level(1e9)), (-1.0, Some(0), Some(LEVELS - 1)));
         assert_eq!(scale.level(f64::NAN), None);
         let levels: Vec<_> = (0..100).map(|step| scale.level(0.02 * f64::from(step))).collect();
         assert!(levels.is_sorted());
+    }
+
+    #[test]
+    fn ticks_are_powers_of_ten_and_what_is_between() {
+        let labels = |low, high| -> Vec<String> {
+            let ticks = ColorScale { low, high }.ticks();
+            assert!(ticks.iter().all(|(_, share)| (0.0..=1.0).contains(share)));
+            ticks.into_iter().filter_map(|(label, _)| label).collect()
+        };
+        assert_eq!(labels(-1.0, 0.36), ["1e-1", "2e-1", "5e-1", "1e0", "2e0"]);
+        assert_eq!(labels(-3.0, 0.0), ["1e-3", "1e-2", "1e-1", "1e0"]);
     }
 
     #[test]

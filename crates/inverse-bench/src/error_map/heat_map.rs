@@ -21,7 +21,7 @@ pub(super) fn runs(grid: &ResidualGrid, scale: &ColorScale) -> Vec<Run> {
         let Some(level) = scale.level(*error) else { continue };
         match runs.last_mut() {
             Some(run) if (run.level, run.row, run.columns.end) == (level, row, column) => {
-                run.columns.end += 1
+                run.columns.end += 1;
             }
             _ => runs.push(Run { level, row, columns: column..column + 1 }),
         }

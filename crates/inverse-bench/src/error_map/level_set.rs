@@ -102,7 +102,7 @@ impl Tangle {
         match crossed[..] {
             [one, other] => self.add_piece(edges[one], edges[other]),
             // A saddle: the middle decides which two opposite corners are cut off.
-            [..] if crossed.len() == 4 => {
+            [_, _, _, _] => {
                 let middle_is_above = values.iter().map(|value| value / 4.0).sum::<f64>() >= 0.0;
                 let cuts = if middle_is_above == above[0] { [(0, 1), (2, 3)] } else { [(3, 0), (1, 2)] };
                 for (from, to) in cuts {

@@ -1,6 +1,6 @@
 //! Coupling blocks: invertible layers whose Jacobian is triangular (Dinh et al. 2016; Kingma and Dhariwal 2018).
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use inverse_core::{InvalidArgument, Stream};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,9 @@ impl BlockShape {
 /// A coupling block in the manner of GLOW: each half is changed in turn, given the other half and the
 /// condition; then a fixed permutation mixes the halves.
 ///
-/// `N` is [`Mlp`] in training and [`FrozenMlp`] in use.
+/// `N` is [`Mlp`] in training and [`FrozenMlp`] in use. Subnets compute in `f32`, the variables that flow are `f64`:
+/// blocks that stretch and squeeze by e² each would otherwise leave little of a number after six of them, and
+/// the inverse would not find the way back.
 #[derive(Debug, Clone)]
 pub struct CouplingBlock<N> {
     coupling: Coupling,
@@ -194,7 +196,7 @@ impl<N: Network> CouplingBlock<N> {
 
     /// The new variables, (rows, width), and log |det J| of each row, (rows).
     ///
-    /// * `x`: (rows, width), `condition`: (rows, condition), where the block has one
+    /// * `x`: (rows, width), `f64`; `condition`: (rows, condition), `f32`, where the block has one
     ///
     /// # Errors
     /// Where the shapes disagree or the tensor library fails.
@@ -202,11 +204,11 @@ impl<N: Network> CouplingBlock<N> {
         let (mut first, mut second) = self.split(x)?;
         let mut log_determinant = None;
         if let Some(subnet) = &self.first {
-            let parameters = subnet.forward(&beside(&second, condition)?)?;
+            let parameters = parameters(subnet, &second, condition)?;
             let (changed, log) = self.coupling.apply(&first, &parameters, Direction::Forward)?;
             (first, log_determinant) = (changed, Some(log));
         }
-        let parameters = self.second.forward(&beside(&first, condition)?)?;
+        let parameters = parameters(&self.second, &first, condition)?;
         let (changed, log) = self.coupling.apply(&second, &parameters, Direction::Forward)?;
         second = changed;
         let log_determinant = match log_determinant {
@@ -222,11 +224,11 @@ impl<N: Network> CouplingBlock<N> {
     /// As [`CouplingBlock::forward`].
     pub fn inverse(&self, y: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
         let (mut first, second) = self.split(&y.index_select(&self.inverse_order, 1)?)?;
-        let parameters = self.second.forward(&beside(&first, condition)?)?;
-        let (second, _) = self.coupling.apply(&second, &parameters, Direction::Inverse)?;
+        let given = parameters(&self.second, &first, condition)?;
+        let (second, _) = self.coupling.apply(&second, &given, Direction::Inverse)?;
         if let Some(subnet) = &self.first {
-            let parameters = subnet.forward(&beside(&second, condition)?)?;
-            (first, _) = self.coupling.apply(&first, &parameters, Direction::Inverse)?;
+            let given = parameters(subnet, &second, condition)?;
+            (first, _) = self.coupling.apply(&first, &given, Direction::Inverse)?;
         }
         self.join(first, second)
     }
@@ -245,11 +247,14 @@ impl<N: Network> CouplingBlock<N> {
     }
 }
 
-/// What a subnet sees: one half and the condition; an empty half is left out.
-fn beside(half: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
-    match condition {
-        Some(condition) if half.dim(1)? == 0 => Ok(condition.clone()),
-        Some(condition) => Tensor::cat(&[half, condition], 1),
-        None => Ok(half.clone()),
-    }
+/// What a subnet says of the half that it changes, `f64`; it sees the other half and the condition, and an empty
+/// half is left out.
+fn parameters<N: Network>(subnet: &N, half: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+    let half = half.to_dtype(DType::F32)?;
+    let seen = match condition {
+        Some(condition) if half.dim(1)? == 0 => condition.clone(),
+        Some(condition) => Tensor::cat(&[&half, condition], 1)?,
+        None => half,
+    };
+    subnet.forward(&seen)?.to_dtype(DType::F64)
 }

@@ -1,6 +1,6 @@
 //! Normalising flows: coupling blocks in a row, shared by INN and cINN.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use inverse_core::{InvalidArgument, Stream};
 use serde::{Deserialize, Serialize};
 
@@ -113,15 +113,15 @@ impl Flow<Mlp> {
 }
 
 impl<N: Network> Flow<N> {
-    /// z, (rows, width), and log |det ∂z/∂x| of each row, (rows).
+    /// z, (rows, width), and log |det ∂z/∂x| of each row, (rows); both `f64`.
     ///
-    /// * `x`: (rows, width), `condition`: (rows, condition), where the flow has one
+    /// * `x`: (rows, width), `condition`: (rows, condition), `f32`, where the flow has one
     ///
     /// # Errors
     /// Where the shapes disagree or the tensor library fails.
     pub fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
-        let mut z = x.clone();
-        let mut log_determinant = Tensor::zeros(x.dim(0)?, x.dtype(), x.device())?;
+        let mut z = x.to_dtype(DType::F64)?;
+        let mut log_determinant = Tensor::zeros(x.dim(0)?, DType::F64, x.device())?;
         for block in &self.blocks {
             let (changed, log) = block.forward(&z, condition)?;
             z = changed;
@@ -130,12 +130,12 @@ impl<N: Network> Flow<N> {
         Ok((z, log_determinant))
     }
 
-    /// The x, (rows, width), that [`Flow::forward`] turns into z.
+    /// The x, (rows, width), `f64`, that [`Flow::forward`] turns into z.
     ///
     /// # Errors
     /// As [`Flow::forward`].
     pub fn inverse(&self, z: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
-        let mut x = z.clone();
+        let mut x = z.to_dtype(DType::F64)?;
         for block in self.blocks.iter().rev() {
             x = block.inverse(&x, condition)?;
         }

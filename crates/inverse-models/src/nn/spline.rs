@@ -1,6 +1,6 @@
 //! Monotone rational-quadratic splines (Durkan et al. 2019, "Neural Spline Flows", section 3.1).
 
-use candle_core::{D, DType, Device, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 /// Least share of the interval that a bin covers, and least slope at a knot: they keep the inverse stable.
 const LEAST_SHARE: f64 = 1e-3;
@@ -62,7 +62,7 @@ impl Knots {
         let place = |start: usize| -> Result<Tensor> {
             let shares = candle_nn::ops::softmax(&parameters.narrow(1, start, bins)?.contiguous()?, 1)?;
             let shares = ((shares * (1.0 - LEAST_SHARE * bins as f64))? + LEAST_SHARE)?;
-            shares.matmul(&sums(bins, parameters.device())?)?.affine(2.0 * bound, -bound)
+            shares.matmul(&sums(bins, parameters)?)?.affine(2.0 * bound, -bound)
         };
         let raw = parameters.narrow(1, 2 * bins, bins - 1)?;
         // softplus(z) = max(z, 0) + log(1 + e^−|z|); the shift makes a slope of 1 of z = 0.
@@ -79,7 +79,7 @@ impl Knots {
     fn bin(&self, value: &Tensor, knots: &Tensor) -> Result<Bin> {
         // 1 at every inner knot that lies at or below the value; their count is the bin's number.
         let inner = knots.narrow(1, 1, self.bins - 1)?;
-        let passed = value.broadcast_ge(&inner)?.to_dtype(DType::F32)?.detach();
+        let passed = value.broadcast_ge(&inner)?.to_dtype(value.dtype())?.detach();
         let one = passed.narrow(1, 0, 1)?.ones_like()?;
         let below = Tensor::cat(&[&one, &passed], 1)?;
         let above = Tensor::cat(&[&passed, &one.zeros_like()?], 1)?;
@@ -141,7 +141,8 @@ impl Bin {
 }
 
 /// (bins, bins + 1) with a 1 where a bin lies left of a knot: shares times this are the knots.
-fn sums(bins: usize, device: &Device) -> Result<Tensor> {
-    let entry = |index: usize| f32::from(u8::from(index / (bins + 1) < index % (bins + 1)));
-    Tensor::from_vec((0..bins * (bins + 1)).map(entry).collect(), (bins, bins + 1), device)
+fn sums(bins: usize, like: &Tensor) -> Result<Tensor> {
+    let entry = |index: usize| f64::from(u8::from(index / (bins + 1) < index % (bins + 1)));
+    let entries: Vec<f64> = (0..bins * (bins + 1)).map(entry).collect();
+    Tensor::from_vec(entries, (bins, bins + 1), like.device())?.to_dtype(like.dtype())
 }

@@ -72,7 +72,7 @@ impl TrainingSettings {
         if !(self.l2 >= 0.0 && self.l2.is_finite()) {
             return Err(InvalidArgument::new("l2", "a number of at least 0", self.l2));
         }
-        if let Some(limit) = self.gradient_limit.filter(|limit| !(*limit > 0.0)) {
+        if let Some(limit) = self.gradient_limit.filter(|limit| limit.is_nan() || *limit <= 0.0) {
             return Err(InvalidArgument::new("gradient_limit", "a positive number", limit));
         }
         if !(self.validation_share > 0.0 && self.validation_share < 1.0) {

@@ -108,14 +108,23 @@ fn widths(layers: &[FrozenLayer]) -> (usize, usize) {
 }
 
 /// The network's output, (rows, outputs), for x, (rows, inputs).
+///
+/// A short last block is filled up: matrix products round otherwise for other numbers of rows, and a row's
+/// output shall not depend on which rows come with it.
 pub(crate) fn predict(layers: &[FrozenLayer], activation: Activation, x: &[f32]) -> Vec<f32> {
     let (inputs, outputs) = widths(layers);
     let rows = x.len() / inputs;
     let mut y = vec![0.0; rows * outputs];
     y.par_chunks_mut(BLOCK * outputs).zip(x.par_chunks(BLOCK * inputs)).for_each(|(y, x)| {
         SCRATCH.with_borrow_mut(|scratch| {
-            let end = scratch.forward(layers, activation, x, x.len() / inputs);
-            y.copy_from_slice(&scratch.activations[end]);
+            let end = if x.len() < BLOCK * inputs {
+                let mut filled = x.to_vec();
+                filled.resize(BLOCK * inputs, 0.0);
+                scratch.forward(layers, activation, &filled, BLOCK)
+            } else {
+                scratch.forward(layers, activation, x, BLOCK)
+            };
+            y.copy_from_slice(&scratch.activations[end][..y.len()]);
         });
     });
     y

@@ -14,5 +14,5 @@ pub(crate) use adam::adam_step;
 pub(crate) use frozen::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
 pub(crate) use training::{TrainingPass, TrainingWorkspace};
 
-/// Rows a block of the training kernels: a batch of 1,024 makes eight blocks.
-pub(crate) const TRAINING_BLOCK: usize = 128;
+/// Rows a block of the training kernels: a batch of 128 still keeps two cores busy.
+pub(crate) const TRAINING_BLOCK: usize = 64;
