@@ -85,14 +85,14 @@ fn samples_have_the_moments_of_the_mixture() {
     let count = 100_000;
     let mut stream = RandomStreams::new(1).stream("mixture", 0);
     let draws: Vec<Vec<f64>> = (0..count).map(|_| mixture.sample(&mut stream)).collect();
-    let mean = |column: usize| draws.iter().map(|draw| draw[column]).sum::<f64>() / f64::from(count);
+    let means = [0, 1].map(|column| draws.iter().map(|draw| draw[column]).sum::<f64>() / f64::from(count));
     for column in 0..2 {
         // Five standard errors of the mean.
         let error = 5.0 * (covariance[column][column] / f64::from(count)).sqrt();
-        assert!((mean(column) - output[1 + column]).abs() < error);
+        assert!((means[column] - output[1 + column]).abs() < error);
         for other in 0..2 {
             let products =
-                draws.iter().map(|draw| (draw[column] - mean(column)) * (draw[other] - mean(other)));
+                draws.iter().map(|draw| (draw[column] - means[column]) * (draw[other] - means[other]));
             let found = products.sum::<f64>() / f64::from(count);
             // The variance of a product of Gaussians is at most 2 σ_i² σ_j².
             let error = 5.0 * (2.0 * covariance[column][column] * covariance[other][other]).sqrt()

@@ -59,7 +59,7 @@ use crate::tensor_file::{ModelFileError, NamedTensors};
 pub struct Tandem {
     /// The forward network f̂.
     pub surrogate: RegressionSettings,
-    /// The inverse network f̂⁻¹.
+    /// The inverse network f̂⁻¹; it holds out the same pairs as the forward network.
     pub inverse: RegressionSettings,
     /// λ, in standardised units; 0 leaves the boundary loss out (section 8.4).
     pub boundary_weight: f64,

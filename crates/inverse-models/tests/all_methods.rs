@@ -5,11 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use inverse_core::{
-    BoxPrior, Dataset, Device, FitContext, FnSimulator, InverseModel, RandomStreams, SimulatedTask,
+    BoxPrior, Dataset, Device, EpochReport, FitContext, FitError, FnSimulator, InverseModel, Method,
+    RandomStreams, Signal, SimulatedTask,
 };
-use inverse_models::presets::Source;
-use inverse_models::{SavedModel, load, method_by_name, method_names};
-use ndarray::{Array3, array};
+use inverse_models::nn::Coupling;
+use inverse_models::presets::{PresetMethod, Source};
+use inverse_models::{
+    ConditionalInvertibleNetwork, ConditionalVae, DirectRegression, InvertibleNetwork, MixtureDensityNetwork,
+    SavedModel, Tandem, load, method_by_name, method_names,
+};
+use ndarray::{Array2, Array3, array};
+use proptest::prelude::*;
 
 /// Tells the child process where the model lies and where its proposals go.
 const FOLDER: &str = "INVERSE_TEST_MODEL";
@@ -103,5 +109,75 @@ fn unknown_names_are_listed() {
     assert!(error.contains("robotic-arm") && error.contains("`wave`"), "{error}");
     for label in ["NA", "Tandem", "cVAE", "INN", "cINN", "MDN", "nearest neighbour", "direct regression"] {
         assert_eq!(method_by_name(label, "wave", Source::Quick).unwrap().label(), label);
+    }
+}
+
+/// The setting that a changed preset is refused for; nothing has been trained by then.
+fn refused<M: PresetMethod>(change: impl Fn(&mut M)) -> String {
+    let mut method = M::preset("wave", Source::Quick).unwrap();
+    change(&mut method);
+    let data = Dataset::new(array![[0.0], [1.0], [2.0]], array![[0.0], [1.0], [4.0]]).unwrap();
+    let mut observer = |_: &EpochReport| -> Signal { panic!("settings are checked before training") };
+    match method.fit(&data, &mut FitContext::new(0).with_observer(&mut observer)) {
+        Err(FitError::InvalidArgument(error)) => error.argument,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("the settings are refused"),
+    }
+}
+
+#[test]
+fn settings_are_checked_before_training() {
+    assert_eq!(refused::<Tandem>(|m| m.boundary_weight = f64::NAN), "boundary_weight");
+    assert_eq!(refused::<Tandem>(|m| m.inverse.hidden = vec![0]), "hidden");
+    assert_eq!(refused::<Tandem>(|m| m.inverse.training.epochs = 0), "epochs");
+    assert_eq!(refused::<DirectRegression>(|m| m.network.hidden = vec![usize::MAX]), "hidden");
+    assert_eq!(refused::<ConditionalVae>(|m| m.latent = Some(0)), "latent");
+    assert_eq!(refused::<ConditionalVae>(|m| m.divergence_weight = -1.0), "divergence_weight");
+    assert_eq!(refused::<ConditionalVae>(|m| m.training.batch_size = 0), "batch_size");
+    assert_eq!(refused::<MixtureDensityNetwork>(|m| m.components = 0), "components");
+    assert_eq!(refused::<MixtureDensityNetwork>(|m| m.components = usize::MAX), "components");
+    assert_eq!(refused::<MixtureDensityNetwork>(|m| m.training.gradient_limit = Some(0.0)), "gradient_limit");
+    assert_eq!(refused::<InvertibleNetwork>(|m| m.width = Some(1)), "width");
+    assert_eq!(refused::<InvertibleNetwork>(|m| m.latent = Some(usize::MAX)), "latent");
+    assert_eq!(refused::<InvertibleNetwork>(|m| m.misfit_variance = 0.0), "misfit_variance");
+    assert_eq!(refused::<InvertibleNetwork>(|m| m.padding_noise = f64::INFINITY), "padding_noise");
+    assert_eq!(refused::<InvertibleNetwork>(|m| m.temperature = 0.0), "temperature");
+    assert_eq!(refused::<ConditionalInvertibleNetwork>(|m| m.flow.blocks = 0), "blocks");
+    let bins =
+        |m: &mut ConditionalInvertibleNetwork| m.flow.coupling = Coupling::Spline { bins: 0, bound: 1.0 };
+    assert_eq!(refused(bins), "bins");
+}
+
+fn column_values() -> impl Strategy<Value = f64> {
+    prop_oneof![4 => -3.0..3.0_f64, 1 => Just(0.0), 1 => Just(1e30), 1 => Just(-1e-30)]
+}
+
+fn pairs() -> impl Strategy<Value = (Array2<f64>, Array2<f64>)> {
+    (1..12_usize, 1..4_usize, 1..4_usize).prop_flat_map(|(rows, dim_x, dim_y)| {
+        let values = |columns| prop::collection::vec(column_values(), rows * columns);
+        (values(dim_x), values(dim_y)).prop_map(move |(x, y)| {
+            let matrix = |values, columns| Array2::from_shape_vec((rows, columns), values).unwrap();
+            (matrix(x, dim_x), matrix(y, dim_y))
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn any_data_gives_a_model_or_an_error((x, y) in pairs(), n in 0..5_usize, wanted in column_values()) {
+        let data = Dataset::new(x, y.clone()).unwrap();
+        for name in method_names() {
+            let method = method_by_name(name, "any", Source::Quick).unwrap();
+            let mut one_epoch = |_: &EpochReport| Signal::Stop;
+            let mut context = FitContext::new(1).with_observer(&mut one_epoch);
+            if let Ok(model) = method.fit(&data, &mut context) {
+                let mut rng = RandomStreams::new(0).stream("propose", 0);
+                let target = Array2::from_elem((2, y.ncols()), wanted);
+                if let Ok(proposals) = model.propose(target.view(), n, &mut rng) {
+                    prop_assert_eq!(proposals.designs().dim(), (2, n, data.x().ncols()));
+                }
+            }
+        }
     }
 }
