@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use inverse_core::{
-    BoxPrior, Dataset, Device, EpochReport, FitContext, FitError, FnSimulator, InverseModel, Method,
-    RandomStreams, Signal, SimulatedTask,
+    BoxPrior, Dataset, Device, EpochReport, FitContext, FitError, FnSimulator, InverseModel, RandomStreams,
+    Signal, SimulatedTask,
 };
 use inverse_models::nn::Coupling;
 use inverse_models::presets::{PresetMethod, Source};

@@ -62,10 +62,8 @@ fn log_determinant(mut matrix: Vec<Vec<f64>>) -> f64 {
         sum += matrix[column][column].abs().ln();
         for row in column + 1..matrix.len() {
             let factor = matrix[row][column] / matrix[column][column];
-            for index in column..matrix.len() {
-                let above = matrix[column][index];
-                matrix[row][index] -= factor * above;
-            }
+            let above = matrix[column].clone();
+            matrix[row].iter_mut().zip(above).for_each(|(entry, above)| *entry -= factor * above);
         }
     }
     sum
