@@ -73,7 +73,7 @@ fn mistakes_are_named() {
     for (arguments, out, words) in [
         (["--task", "D9"], &out, "found `D9`"),
         (["--proposals", "0"], &out, "`--proposals`: expected at least 1, found 0"),
-        (["--proposals", "100000"], &out, "`n`: expected 1 to 400, found 100000"),
+        (["--proposals", "100000"], &out, "`n`: expected 1 to 250, found 100000"),
         (["--targets", "0"], &out, "`--targets`"),
         (["--method", "gan"], &out, "found `gan`"),
         (["--seed", "1"], &file, "cannot write"),

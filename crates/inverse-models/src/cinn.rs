@@ -100,7 +100,7 @@ impl PresetMethod for ConditionalInvertibleNetwork {
             Source::Quick => Ok(Self {
                 flow: FlowSettings { blocks: 4, hidden: vec![48; 2], ..FlowSettings::default() },
                 temperature: 1.0,
-                training: cosine_training(20, 128, 2e-3),
+                training: cosine_training(15, 128, 2e-3),
                 relabelling: None,
             }),
         }

@@ -138,7 +138,7 @@ impl PresetMethod for InvertibleNetwork {
             Source::Tuned => Ok(tuned_preset(task, authors)),
             Source::Quick => Ok(Self {
                 flow: FlowSettings { blocks: 4, hidden: vec![48; 2], ..FlowSettings::default() },
-                training: cosine_training(20, 128, 2e-3),
+                training: cosine_training(15, 128, 2e-3),
                 ..released(4, None, None, 0.0)
             }),
         }

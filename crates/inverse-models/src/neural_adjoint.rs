@@ -127,7 +127,7 @@ impl PresetMethod for NeuralAdjoint {
             }),
             Source::Quick => Ok(Self {
                 surrogate: smooth_regression(vec![200; 3], 60),
-                start_count: 400,
+                start_count: 250,
                 starts: Starts::Prior,
                 descent: descent(80),
             }),
