@@ -142,6 +142,7 @@ impl PresetMethod for ConditionalVae {
 fn tuned_preset(task: &str) -> ConditionalVae {
     let (layers, latent, divergence_weight, training) = match task {
         "sine-wave" => (6, Some(3), 0.03, cosine_training(120, 128, 2e-3)),
+        "ballistics" => (7, None, 0.01, cosine_training(60, 128, 1e-3)),
         _ => (7, None, 0.01, cosine_training(40, 128, 1e-3)),
     };
     ConditionalVae {

@@ -84,7 +84,9 @@ impl PresetMethod for Tandem {
             Source::Tuned => Ok(Self {
                 surrogate: smooth_regression(surrogate_widths(task), 60),
                 inverse: smooth_regression(vec![500; 4], 60),
-                boundary_weight: 1.0,
+                // The arm's prior has no ends: targets of its tails need designs a little outside eq. 5's
+                // interval, and a full weight misses them by what it keeps back.
+                boundary_weight: if task == "robotic-arm" { 0.1 } else { 1.0 },
             }),
             Source::Quick => Ok(Self {
                 surrogate: smooth_regression(vec![128; 3], 40),
