@@ -15,8 +15,9 @@ use self::legend::{LEGEND_GAP, LEGEND_ROW, LegendEntry, draw_legend, lay_out};
 use crate::ResultFileError;
 use crate::result_files::write_atomically;
 
-/// Colours that colour-blind readers can tell apart (Okabe and Ito 2008).
-pub(crate) const PALETTE: [RGBColor; 7] = [
+/// Colours that colour-blind readers can tell apart (Okabe and Ito 2008); grey for their yellow, which is too light
+/// for lines on white.
+pub(crate) const PALETTE: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -24,6 +25,7 @@ pub(crate) const PALETTE: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
     RGBColor(230, 159, 0),
     RGBColor(0, 0, 0),
+    RGBColor(128, 128, 128),
 ];
 
 pub(crate) const FONT: &str = "sans-serif";
