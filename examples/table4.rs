@@ -11,16 +11,20 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use inverse::bench::{Progress, Study, StudyArguments, StudyError, Table, paper_table};
+use inverse::bench::{Profile, Progress, Study, StudyArguments, StudyError, Table, paper_table};
 use inverse::core::{Dataset, RandomStreams, Standardizer, Task};
 use inverse::metrics::{Mmd, PosteriorSample, ReferencePosterior};
 use inverse::models::{SavedModel, method_by_name};
 use ndarray::{Axis, s};
 use serde::Serialize;
 
-/// Targets of the comparison, and proposals for each.
+/// Targets of the comparison.
 const TARGETS: usize = 50;
-const PROPOSALS: usize = 500;
+
+/// Proposals for each target: as many as the profile's NA has starts for.
+fn proposal_count(profile: Profile) -> usize {
+    if profile == Profile::Paper { 500 } else { 200 }
+}
 
 /// Compares each method's proposals with the true posterior.
 #[derive(Parser)]
@@ -45,6 +49,7 @@ struct Reference {
     targets: Dataset,
     samples: Vec<PosteriorSample>,
     units: Standardizer,
+    proposals: usize,
 }
 
 impl Reference {
@@ -52,12 +57,13 @@ impl Reference {
         let streams = RandomStreams::new(study.arguments().seed).family(task.name(), 0);
         let count = study.arguments().targets.unwrap_or(TARGETS);
         let targets = Dataset::from_task(task, count, &mut streams.stream("posterior targets", 0))?;
-        let sampler = ReferencePosterior { samples: 2 * PROPOSALS, ..ReferencePosterior::default() };
+        let proposals = proposal_count(study.arguments().profile);
+        let sampler = ReferencePosterior { samples: 2 * proposals, ..ReferencePosterior::default() };
         let path = study.results().path().join(format!("posterior_{}.json", task.name()));
         let samples = sampler.draw_cached(&path, task, targets.y(), streams)?;
         let mut stream = streams.stream("posterior units", 0);
         let units = Standardizer::fit(Dataset::from_task(task, 10_000, &mut stream)?.x())?;
-        Ok(Self { targets, samples, units })
+        Ok(Self { targets, samples, units, proposals })
     }
 
     fn complete(&self) -> impl Iterator<Item = (usize, &PosteriorSample)> {
@@ -72,7 +78,7 @@ impl Reference {
         let mmd = Mmd::default();
         let mut sum = 0.0;
         for (target, sample) in self.complete() {
-            let reference = self.units.transform(sample.designs.slice(s![..PROPOSALS, ..]))?;
+            let reference = self.units.transform(sample.designs.slice(s![..self.proposals, ..]))?;
             let designs = self.units.transform(designs(target, sample).view())?;
             sum += mmd.squared(reference.view(), designs.view())?;
         }
@@ -81,12 +87,12 @@ impl Reference {
 
     fn model(&self, model: &dyn SavedModel, streams: RandomStreams) -> Result<f64, StudyError> {
         let mut rng = streams.stream("posterior proposals", 0);
-        let proposals = model.propose(self.targets.y(), PROPOSALS, &mut rng)?;
+        let proposals = model.propose(self.targets.y(), self.proposals, &mut rng)?;
         self.mean_mmd(|target, _| proposals.designs().index_axis(Axis(0), target).to_owned())
     }
 
     fn floor(&self) -> Result<f64, StudyError> {
-        self.mean_mmd(|_, sample| sample.designs.slice(s![PROPOSALS.., ..]).to_owned())
+        self.mean_mmd(|_, sample| sample.designs.slice(s![self.proposals.., ..]).to_owned())
     }
 }
 

@@ -104,12 +104,12 @@ impl ConditionalVae {
 
     /// (x, y) → (μ_z, log σ_z²).
     fn encoder(&self, dim_x: usize, dim_y: usize) -> MlpSettings {
-        self.shape(dim_x + dim_y, 2 * self.latent(dim_x))
+        self.shape(dim_x.saturating_add(dim_y), self.latent(dim_x).saturating_mul(2))
     }
 
     /// (z, y) → x̂.
     fn decoder(&self, dim_x: usize, dim_y: usize) -> MlpSettings {
-        self.shape(self.latent(dim_x) + dim_y, dim_x)
+        self.shape(self.latent(dim_x).saturating_add(dim_y), dim_x)
     }
 }
 
@@ -134,7 +134,8 @@ impl PresetMethod for ConditionalVae {
     }
 
     fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
-        self.encoder(dim_x, dim_y).parameter_count() + self.decoder(dim_x, dim_y).parameter_count()
+        let decoder = self.decoder(dim_x, dim_y).parameter_count();
+        self.encoder(dim_x, dim_y).parameter_count().saturating_add(decoder)
     }
 }
 

@@ -116,12 +116,15 @@ impl InvertibleNetwork {
 
     fn sides(&self, dim_x: usize, dim_y: usize) -> Result<Sides, InvalidArgument> {
         let z = self.latent.unwrap_or(dim_x.saturating_sub(dim_y).max(1));
-        let least = dim_x.max(dim_y + z);
+        let right = dim_y
+            .checked_add(z)
+            .ok_or_else(|| InvalidArgument::new("latent", "a width that can be counted", z))?;
+        let least = dim_x.max(right);
         let width = self.width.unwrap_or(least);
         if width < least {
             return Err(InvalidArgument::new("width", format!("at least {least}"), width));
         }
-        let sides = Sides { x: dim_x, x_padding: width - dim_x, y: dim_y, z, z_padding: width - dim_y - z };
+        let sides = Sides { x: dim_x, x_padding: width - dim_x, y: dim_y, z, z_padding: width - right };
         self.flow.validate(width, 0)?;
         Ok(sides)
     }

@@ -196,7 +196,7 @@ impl MixtureLayout {
     }
 
     fn below(&self) -> usize {
-        self.dim * self.dim.saturating_sub(1) / 2
+        self.dim.saturating_mul(self.dim.saturating_sub(1)) / 2
     }
 
     fn outputs(&self) -> usize {

@@ -11,6 +11,7 @@ use inverse_core::{FitContext, FitError, InvalidArgument, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::device::backend;
+use crate::fitted::check_positive;
 use crate::latent_sampling::standard_normal;
 use crate::nn::{FrozenMlp, Pairs};
 use crate::standardized_data::StandardizedData;
@@ -28,9 +29,7 @@ pub struct Relabelling {
 
 impl Relabelling {
     pub(crate) fn validate(&self) -> std::result::Result<(), InvalidArgument> {
-        if !(self.jitter > 0.0 && self.jitter.is_finite()) {
-            return Err(InvalidArgument::new("jitter", "a positive number", self.jitter));
-        }
+        check_positive("jitter", self.jitter)?;
         self.surrogate.training.validate()
     }
 }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::boundary_loss::BoundaryLoss;
 use crate::device::{backend, propose_backend};
+use crate::fitted::check_not_negative;
 use crate::latent_sampling::LARGEST_PROPOSAL_COUNT;
 use crate::nn::{
     FrozenMlp, Mlp, Network, Objective, Pairs, TrainableNetwork, TrainingReport, TrainingSettings, train,
@@ -65,10 +66,7 @@ pub struct Tandem {
 
 impl Tandem {
     fn validate(&self) -> Result<(), InvalidArgument> {
-        if !(self.boundary_weight >= 0.0 && self.boundary_weight.is_finite()) {
-            let found = self.boundary_weight;
-            return Err(InvalidArgument::new("boundary_weight", "a number of at least 0", found));
-        }
+        check_not_negative("boundary_weight", self.boundary_weight)?;
         self.surrogate.training.validate()?;
         self.inverse.training.validate()
     }
@@ -98,7 +96,7 @@ impl PresetMethod for Tandem {
 
     fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
         let inverse = self.inverse.shape(dim_y, dim_x);
-        self.surrogate.shape(dim_x, dim_y).parameter_count() + inverse.parameter_count()
+        self.surrogate.shape(dim_x, dim_y).parameter_count().saturating_add(inverse.parameter_count())
     }
 }
 

@@ -162,6 +162,29 @@ fn pairs() -> impl Strategy<Value = (Array2<f64>, Array2<f64>)> {
     })
 }
 
+#[test]
+fn parameters_of_impossible_settings_are_counted_without_overflow() {
+    let huge = usize::MAX;
+    let mut cvae = ConditionalVae::preset("any", Source::Quick).unwrap();
+    (cvae.latent, cvae.hidden) = (Some(huge), vec![huge; 2]);
+    assert_eq!(cvae.parameter_count(huge, huge), huge);
+    let mut inn = InvertibleNetwork::preset("any", Source::Quick).unwrap();
+    inn.latent = Some(huge);
+    let _ = inn.parameter_count(huge, huge);
+    for bins in [0, huge] {
+        let mut cinn = ConditionalInvertibleNetwork::preset("any", Source::Quick).unwrap();
+        cinn.flow.coupling = Coupling::Spline { bins, bound: 1.0 };
+        cinn.flow.blocks = huge;
+        assert_eq!(cinn.parameter_count(2, 1), huge);
+    }
+    let mut mdn = MixtureDensityNetwork::preset("any", Source::Quick).unwrap();
+    mdn.components = huge;
+    assert_eq!(mdn.parameter_count(huge, 1), huge);
+    for name in method_names() {
+        let _ = method_by_name(name, "any", Source::Quick).unwrap().parameter_count(huge, huge);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]

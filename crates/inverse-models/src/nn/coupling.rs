@@ -56,7 +56,8 @@ impl Coupling {
     fn parameters(self) -> usize {
         match self {
             Self::Affine { .. } => 2,
-            Self::Spline { bins, .. } => 3 * bins - 1,
+            // Saturating: parameters are counted before settings are checked.
+            Self::Spline { bins, .. } => bins.saturating_mul(3).saturating_sub(1),
         }
     }
 
@@ -106,9 +107,9 @@ impl BlockShape {
 
     fn subnet(&self, seen: usize, changed: usize) -> MlpSettings {
         MlpSettings {
-            inputs: seen + self.condition,
+            inputs: seen.saturating_add(self.condition),
             hidden: self.hidden.clone(),
-            outputs: changed * self.coupling.parameters(),
+            outputs: changed.saturating_mul(self.coupling.parameters()),
             activation: self.activation,
             batch_norm: false,
         }

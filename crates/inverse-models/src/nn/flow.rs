@@ -62,8 +62,8 @@ impl FlowSettings {
     /// Number of trainable parameters of a flow of that width and condition.
     pub fn parameter_count(&self, width: usize, condition: usize) -> usize {
         let (first, second) = self.block(width, condition).subnets();
-        let count = first.iter().chain([&second]).map(super::MlpSettings::parameter_count).sum::<usize>();
-        self.blocks * count
+        let subnets = first.iter().chain([&second]).map(super::MlpSettings::parameter_count);
+        subnets.fold(0_usize, usize::saturating_add).saturating_mul(self.blocks)
     }
 }
 

@@ -51,9 +51,16 @@ impl MlpSettings {
         Ok(())
     }
 
-    /// Number of trainable parameters.
+    /// Number of trainable parameters; the largest number there is, where no network could have so many.
     pub fn parameter_count(&self) -> usize {
-        Layout::new(self).parameter_count
+        // Not from the layout, which is made for valid shapes only: widths may be anything here.
+        let normalization = if self.batch_norm { 3 } else { 1 };
+        let (mut count, mut inputs) = (0_usize, self.inputs);
+        for width in &self.hidden {
+            let layer = inputs.saturating_add(normalization).saturating_mul(*width);
+            (count, inputs) = (count.saturating_add(layer), *width);
+        }
+        count.saturating_add(inputs.saturating_add(1).saturating_mul(self.outputs))
     }
 }
 
