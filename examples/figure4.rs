@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inverse::bench::{
-    ErrorMap, ErrorMapPanel, Progress, ResidualGrid, Study, StudyArguments, Table, scientific,
+    ErrorMap, ErrorMapPanel, Progress, ResidualGrid, Study, StudyArguments, Table, exit_code, scientific,
 };
 use inverse::core::{InvalidArgument, InverseModel, RandomStreams, Simulator, Task};
 use inverse::models::method_by_name;
@@ -91,10 +91,8 @@ fn run(Arguments { mut study, target }: Arguments) -> Result<(), Box<dyn Error>>
     }
     let figure = ErrorMap { grid, names: ["x₁".into(), "x₂".into()], panels };
     let folder = study.results();
-    folder.write_csv("figure4.csv", &rows)?;
-    folder.write("figure4.md", table.markdown().as_bytes())?;
-    figure.save_svg(&folder.path().join("figure4.svg"))?;
-    figure.save_png(&folder.path().join("figure4.png"))?;
+    folder.write_table("figure4", &rows, &table)?;
+    folder.write_figure("figure4", &figure)?;
     print!("{}", table.text());
     println!("results in {}", folder.path().display());
     Ok(())
@@ -113,11 +111,5 @@ fn propose(
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(Arguments::parse()))
 }

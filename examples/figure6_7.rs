@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use inverse::bench::{LineFigure, LinePanel, ResultFolder, Series, Table, scientific};
+use inverse::bench::{LineFigure, LinePanel, ResultFolder, Series, Table, exit_code, scientific};
 use inverse::core::{
     BoxPrior, Dataset, FitContext, FnSimulator, InverseModel, Method, RandomStreams, SimulatedTask, Task,
 };
@@ -171,21 +171,13 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         rows.extend([free.row, bounded.row]);
     }
     let figure = LineFigure { panels: shown.map_or_else(Vec::new, |(_, panels)| panels) };
-    folder.write_csv("figure6_7.csv", &rows)?;
-    folder.write("figure6_7.md", table.markdown().as_bytes())?;
-    figure.save_svg(&folder.path().join("figure6_7.svg"))?;
-    figure.save_png(&folder.path().join("figure6_7.png"))?;
+    folder.write_table("figure6_7", &rows, &table)?;
+    folder.write_figure("figure6_7", &figure)?;
     print!("{}", table.text());
     println!("results in {}", folder.path().display());
     Ok(())
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(Arguments::parse()))
 }

@@ -5,7 +5,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use inverse::bench::{CurveFigure, Study, StudyArguments, StudyError, TaskResult, panels, score_table};
+use inverse::bench::{
+    CurveFigure, Study, StudyArguments, StudyError, TaskResult, exit_code, panels, score_table,
+};
 use inverse::models::presets::PresetMethod;
 use inverse::models::{Tandem, any_method};
 
@@ -33,22 +35,14 @@ fn run(mut arguments: StudyArguments) -> Result<(), StudyError> {
     let table = score_table(&rows);
     let figure = CurveFigure { panels: panels(&results)? };
     let folder = study.results();
-    folder.write_csv("figure8.csv", &rows)?;
+    folder.write_table("figure8", &rows, &table)?;
     folder.write_csv("curves.csv", &curves)?;
-    folder.write("figure8.md", table.markdown().as_bytes())?;
-    figure.save_svg(&folder.path().join("figure8.svg"))?;
-    figure.save_png(&folder.path().join("figure8.png"))?;
+    folder.write_figure("figure8", &figure)?;
     print!("{}", table.text());
     println!("results in {}", folder.path().display());
     Ok(())
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().study) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(Arguments::parse().study))
 }

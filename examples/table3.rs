@@ -11,7 +11,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use inverse::bench::{CurveFigure, Study, StudyArguments, StudyError, TaskResult, panels, score_table};
+use inverse::bench::{
+    CurveFigure, Study, StudyArguments, StudyError, TaskResult, exit_code, panels, score_table,
+};
 
 /// Trains every method on the paper's tasks and prints r_T beside the paper's figures.
 #[derive(Parser)]
@@ -29,22 +31,14 @@ fn run(arguments: &StudyArguments) -> Result<(), StudyError> {
     let curves: Vec<_> = results.iter().flat_map(TaskResult::curve_rows).collect();
     let figure = CurveFigure { panels: panels(&results)? };
     let folder = study.results();
-    folder.write_csv("table3.csv", &rows)?;
+    folder.write_table("table3", &rows, &table)?;
     folder.write_csv("curves.csv", &curves)?;
-    folder.write("table3.md", table.markdown().as_bytes())?;
-    figure.save_svg(&folder.path().join("figure3.svg"))?;
-    figure.save_png(&folder.path().join("figure3.png"))?;
+    folder.write_figure("figure3", &figure)?;
     print!("{}", table.text());
     println!("results in {}", folder.path().display());
     Ok(())
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse().study) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Arguments::parse().study))
 }

@@ -11,7 +11,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use inverse::bench::{Profile, Progress, Study, StudyArguments, StudyError, Table, paper_table};
+use inverse::bench::{Profile, Progress, Study, StudyArguments, StudyError, Table, exit_code, paper_table};
 use inverse::core::{Dataset, RandomStreams, Standardizer, Task};
 use inverse::metrics::{Mmd, PosteriorSample, ReferencePosterior};
 use inverse::models::{SavedModel, method_by_name};
@@ -129,18 +129,11 @@ fn run(arguments: &StudyArguments) -> Result<(), StudyError> {
             row.incomplete.to_string(),
         ]);
     }
-    study.results().write_csv("table4.csv", &rows)?;
-    study.results().write("table4.md", table.markdown().as_bytes())?;
+    study.results().write_table("table4", &rows, &table)?;
     print!("{}", table.text());
     Ok(())
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse().study) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Arguments::parse().study))
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inverse::bench::{
-    CurveFigure, Panel, Profile, Study, StudyArguments, StudyError, Table, TaskResult, scientific,
+    CurveFigure, Panel, Profile, Study, StudyArguments, StudyError, Table, TaskResult, exit_code, scientific,
 };
 use inverse::models::presets::{PresetMethod, Source};
 use inverse::models::{InputDescentSettings, NeuralAdjoint, Starts};
@@ -79,12 +79,10 @@ fn run(mut arguments: StudyArguments, authors: bool) -> Result<(), StudyError> {
     }
     let curves: Vec<_> = results.iter().flat_map(TaskResult::curve_rows).collect();
     let folder = study.results();
-    folder.write_csv("table5.csv", &rows)?;
+    folder.write_table("table5", &rows, &table)?;
     folder.write_csv("curves.csv", &curves)?;
-    folder.write("table5.md", table.markdown().as_bytes())?;
     let figure = CurveFigure { panels };
-    figure.save_svg(&folder.path().join("figure5.svg"))?;
-    figure.save_png(&folder.path().join("figure5.png"))?;
+    folder.write_figure("figure5", &figure)?;
     print!("{}", table.text());
     println!("results in {}", folder.path().display());
     Ok(())
@@ -92,11 +90,5 @@ fn run(mut arguments: StudyArguments, authors: bool) -> Result<(), StudyError> {
 
 fn main() -> ExitCode {
     let Arguments { study, authors } = Arguments::parse();
-    match run(study, authors) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(study, authors))
 }

@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use inverse::bench::{Study, StudyArguments, StudyError, score_table};
+use inverse::bench::{Study, StudyArguments, StudyError, exit_code, score_table};
 
 /// Trains every method on the paper's tasks and prints r_1 beside the paper's figures.
 #[derive(Parser)]
@@ -20,19 +20,12 @@ fn run(arguments: StudyArguments) -> Result<(), StudyError> {
     let study = Study::new(&StudyArguments { proposals: 1, ..arguments }, "results/table3")?;
     let rows = study.score_rows(&study.grid()?, 1, 7)?;
     let table = score_table(&rows);
-    study.results().write_csv("table7.csv", &rows)?;
-    study.results().write("table7.md", table.markdown().as_bytes())?;
+    study.results().write_table("table7", &rows, &table)?;
     print!("{}", table.text());
     println!("results in {}", study.results().path().display());
     Ok(())
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().study) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(Arguments::parse().study))
 }

@@ -5,17 +5,25 @@
 //! Counted from the settings; nothing is trained. The authors' settings are compared with the paper's figures;
 //! the tuned ones are those behind our own tables.
 
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
 use clap::Parser;
-use inverse::bench::{Table, paper_table};
+use inverse::bench::{ResultFolder, Table, exit_code, paper_table};
 use inverse::models::presets::Source;
 use inverse::models::{method_by_name, method_names};
 
 /// Prints the number of parameters of each method beside the paper's.
 #[derive(Parser)]
-struct Arguments {}
+struct Arguments {
+    /// Where the table goes.
+    #[arg(long, default_value = "results/table8")]
+    out: PathBuf,
+}
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Arguments {} = Arguments::parse();
+fn run(out: &Path) -> Result<(), Box<dyn Error>> {
+    let results = ResultFolder::create(out)?;
     let paper = paper_table(8)?;
     let mut table = Table::new(&["task", "method", "authors' settings", "paper", "tuned settings"]);
     for task in inverse::tasks::names() {
@@ -32,6 +40,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             table.push(vec![(*task).to_owned(), label.to_owned(), authors, printed, tuned]);
         }
     }
+    results.write("table8.md", table.markdown().as_bytes())?;
     print!("{}", table.text());
+    println!("results in {}", results.path().display());
     Ok(())
+}
+
+fn main() -> ExitCode {
+    exit_code(run(&Arguments::parse().out))
 }

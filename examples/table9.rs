@@ -6,18 +6,26 @@
 //! models are of the authors' sizes. Files here hold what inference needs: batch normalisation is folded
 //! into the weights, and a cVAE keeps no encoder.
 
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
 use clap::Parser;
-use inverse::bench::{Table, paper_table};
+use inverse::bench::{ResultFolder, Table, exit_code, paper_table};
 use inverse::core::{Dataset, EpochReport, FitContext, RandomStreams, Signal};
 use inverse::models::presets::Source;
 use inverse::models::{method_by_name, method_names};
 
 /// Prints the size of each method's saved model beside the paper's.
 #[derive(Parser)]
-struct Arguments {}
+struct Arguments {
+    /// Where the table goes.
+    #[arg(long, default_value = "results/table9")]
+    out: PathBuf,
+}
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Arguments {} = Arguments::parse();
+fn run(out: &Path) -> Result<(), Box<dyn Error>> {
+    let results = ResultFolder::create(out)?;
     let paper = paper_table(9)?;
     let mut table = Table::new(&["task", "method", "MB", "paper"]);
     let folder = std::env::temp_dir().join(format!("inverse-table9-{}", std::process::id()));
@@ -38,6 +46,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     std::fs::remove_dir_all(&folder)?;
+    results.write("table9.md", table.markdown().as_bytes())?;
     print!("{}", table.text());
+    println!("results in {}", results.path().display());
     Ok(())
+}
+
+fn main() -> ExitCode {
+    exit_code(run(&Arguments::parse().out))
 }

@@ -18,9 +18,7 @@ use self::color_scale::{ColorScale, level_color};
 use self::heat_map::{Place, Run, runs, svg_element};
 use crate::ResultFileError;
 use crate::figure::legend::LEGEND_ROW;
-use crate::figure::{DrawResult, FONT, PALETTE, PNG_SCALE, text};
-use crate::line_figure::picture;
-use crate::result_files::write_atomically;
+use crate::figure::{DrawResult, FONT, Figure, PALETTE, PNG_SCALE, picture, text};
 
 const COLUMNS: usize = 3;
 /// More panels are refused: a picture of that size helps nobody.
@@ -51,7 +49,7 @@ pub struct ErrorMapPanel {
 /// f(x) = y as light blue curves. Where f has no value the map is white.
 ///
 /// ```
-/// use inverse_bench::{ErrorMap, ErrorMapPanel, ResidualGrid};
+/// use inverse_bench::{ErrorMap, ErrorMapPanel, Figure, ResidualGrid};
 /// use inverse_core::Domain;
 ///
 /// let domain = Domain::from_bounds(&[-1.0, -1.0], &[1.0, 1.0])?;
@@ -74,42 +72,6 @@ pub struct ErrorMap {
 }
 
 impl ErrorMap {
-    /// The figure as SVG.
-    ///
-    /// # Errors
-    /// [`ResultFileError::Format`] where drawing fails or there are more than 60 panels.
-    pub fn svg(&self) -> Result<String, ResultFileError> {
-        let failed =
-            |reason: &str| ResultFileError::Format { path: "figure.svg".into(), reason: reason.into() };
-        let scale = ColorScale::of(&self.grid);
-        let (svg, places) = picture::svg(self.size(), |area| self.draw(area, &[], scale, 1))?;
-        // The map belongs over the white of the page and under everything else.
-        let cells = self.grid.points() - 1;
-        let map = svg_element(&runs(&self.grid, &scale), cells, &places);
-        let page = svg.find("<rect").and_then(|start| Some(start + svg[start..].find("/>")? + "/>\n".len()));
-        let (page, rest) =
-            page.and_then(|end| svg.split_at_checked(end)).ok_or_else(|| failed("the page has no ground"))?;
-        Ok([page, &map, rest].concat())
-    }
-
-    /// Writes the figure as SVG, in one step.
-    ///
-    /// # Errors
-    /// As [`ErrorMap::svg`], and where the file cannot be written.
-    pub fn save_svg(&self, path: &Path) -> Result<(), ResultFileError> {
-        write_atomically(path, self.svg()?.as_bytes())
-    }
-
-    /// Writes the figure as PNG, in one step.
-    ///
-    /// # Errors
-    /// As [`ErrorMap::svg`], and where the file cannot be written.
-    pub fn save_png(&self, path: &Path) -> Result<(), ResultFileError> {
-        let scale = ColorScale::of(&self.grid);
-        let runs = runs(&self.grid, &scale);
-        picture::save_png(path, self.size(), |area| self.draw(area, &runs, scale, PNG_SCALE).map(drop))
-    }
-
     fn shape(&self) -> (usize, usize) {
         let columns = match self.panels.len() {
             0 | 1 => 1,
@@ -212,6 +174,29 @@ impl ErrorMap {
 
 fn design_radius(scale: u32) -> u32 {
     5 * scale / 2
+}
+
+/// No picture is drawn of more than 60 panels.
+impl Figure for ErrorMap {
+    fn svg(&self) -> Result<String, ResultFileError> {
+        let failed =
+            |reason: &str| ResultFileError::Format { path: "figure.svg".into(), reason: reason.into() };
+        let scale = ColorScale::of(&self.grid);
+        let (svg, places) = picture::svg(self.size(), |area| self.draw(area, &[], scale, 1))?;
+        // The map belongs over the white of the page and under everything else.
+        let cells = self.grid.points() - 1;
+        let map = svg_element(&runs(&self.grid, &scale), cells, &places);
+        let page = svg.find("<rect").and_then(|start| Some(start + svg[start..].find("/>")? + "/>\n".len()));
+        let (page, rest) =
+            page.and_then(|end| svg.split_at_checked(end)).ok_or_else(|| failed("the page has no ground"))?;
+        Ok([page, &map, rest].concat())
+    }
+
+    fn save_png(&self, path: &Path) -> Result<(), ResultFileError> {
+        let scale = ColorScale::of(&self.grid);
+        let runs = runs(&self.grid, &scale);
+        picture::save_png(path, self.size(), |area| self.draw(area, &runs, scale, PNG_SCALE).map(drop))
+    }
 }
 
 fn draw_legend<B: DrawingBackend>(area: &DrawingArea<B, Shift>, scale: u32) -> DrawResult {

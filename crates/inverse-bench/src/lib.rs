@@ -15,6 +15,7 @@
 //! - `cuda`: trains and proposes on NVIDIA GPUs; needs the CUDA toolkit to build.
 
 mod arguments;
+mod curve_figure;
 mod error_map;
 mod figure;
 mod line_figure;
@@ -28,13 +29,14 @@ mod task_result;
 mod trained_models;
 
 pub use arguments::StudyArguments;
+pub use curve_figure::{CurveFigure, Panel, PanelCurve};
 pub use error_map::{ErrorMap, ErrorMapPanel, LevelSet, ResidualGrid};
-pub use figure::{CurveFigure, Panel, PanelCurve};
+pub use figure::Figure;
 pub use line_figure::{LineFigure, LinePanel, Series};
 pub use paper::{PaperTable, paper_table};
 pub use profile::Profile;
 pub use progress::{EpochProgress, Progress};
 pub use result_files::{ResultFileError, ResultFolder};
-pub use study::{Study, StudyError};
+pub use study::{Study, StudyError, exit_code};
 pub use table::{Table, scientific};
 pub use task_result::{CurveRow, ScoreRow, TaskResult, panels, score_table};

@@ -1,7 +1,5 @@
 //! Figures of functions of one variable, as SVG and PNG (Fig. 6 and 7).
 
-pub(crate) mod picture;
-
 use std::ops::Range;
 use std::path::Path;
 
@@ -10,8 +8,7 @@ use plotters::prelude::*;
 
 use crate::ResultFileError;
 use crate::figure::legend::{LEGEND_GAP, LEGEND_ROW, LegendEntry, draw_legend, lay_out};
-use crate::figure::{DrawResult, FONT, PNG_SCALE, color, text};
-use crate::result_files::write_atomically;
+use crate::figure::{DrawResult, FONT, Figure, PNG_SCALE, color, picture, text};
 
 const PANEL_WIDTH: u32 = 560;
 const PANEL_HEIGHT: u32 = 400;
@@ -51,7 +48,7 @@ pub struct LinePanel {
 /// Panels side by side over one legend.
 ///
 /// ```
-/// use inverse_bench::{LineFigure, LinePanel, Series};
+/// use inverse_bench::{Figure, LineFigure, LinePanel, Series};
 ///
 /// let sine = (0..=100).map(|step| (0.1 * f64::from(step), (0.1 * f64::from(step)).sin())).collect();
 /// let panel = LinePanel {
@@ -76,32 +73,6 @@ impl LineFigure {
 
     fn width(&self) -> u32 {
         PANEL_WIDTH * self.panels.len().clamp(1, MOST_PANELS) as u32
-    }
-
-    /// The figure as SVG.
-    ///
-    /// # Errors
-    /// [`ResultFileError::Format`] where drawing fails.
-    pub fn svg(&self) -> Result<String, ResultFileError> {
-        let legend = lay_out(&self.labels(), self.width());
-        Ok(picture::svg(self.size(legend.len()), |area| self.draw(area, &legend, 1))?.0)
-    }
-
-    /// Writes the figure as SVG, in one step.
-    ///
-    /// # Errors
-    /// [`ResultFileError`] where drawing or writing fails.
-    pub fn save_svg(&self, path: &Path) -> Result<(), ResultFileError> {
-        write_atomically(path, self.svg()?.as_bytes())
-    }
-
-    /// Writes the figure as PNG, in one step.
-    ///
-    /// # Errors
-    /// [`ResultFileError`] where drawing or writing fails.
-    pub fn save_png(&self, path: &Path) -> Result<(), ResultFileError> {
-        let legend = lay_out(&self.labels(), self.width());
-        picture::save_png(path, self.size(legend.len()), |area| self.draw(area, &legend, PNG_SCALE))
     }
 
     fn draw<B: DrawingBackend>(
@@ -131,6 +102,18 @@ impl LineFigure {
             }
         }
         labels
+    }
+}
+
+impl Figure for LineFigure {
+    fn svg(&self) -> Result<String, ResultFileError> {
+        let legend = lay_out(&self.labels(), self.width());
+        Ok(picture::svg(self.size(legend.len()), |area| self.draw(area, &legend, 1))?.0)
+    }
+
+    fn save_png(&self, path: &Path) -> Result<(), ResultFileError> {
+        let legend = lay_out(&self.labels(), self.width());
+        picture::save_png(path, self.size(legend.len()), |area| self.draw(area, &legend, PNG_SCALE))
     }
 }
 

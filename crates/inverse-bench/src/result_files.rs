@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::{Figure, Table};
+
 /// Why a result could not be written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -81,6 +83,29 @@ impl ResultFolder {
         }
         let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
         write_atomically(&path, &bytes)
+    }
+
+    /// Writes a table twice: `rows` for programs, `name.csv`, and `table` for people, `name.md`.
+    ///
+    /// # Errors
+    /// As [`ResultFolder::write_csv`].
+    pub fn write_table<R: Serialize>(
+        &self,
+        name: &str,
+        rows: &[R],
+        table: &Table,
+    ) -> Result<(), ResultFileError> {
+        self.write_csv(&format!("{name}.csv"), rows)?;
+        self.write(&format!("{name}.md"), table.markdown().as_bytes())
+    }
+
+    /// Writes a figure twice, `name.svg` and `name.png`.
+    ///
+    /// # Errors
+    /// [`ResultFileError`] where drawing or writing fails.
+    pub fn write_figure(&self, name: &str, figure: &impl Figure) -> Result<(), ResultFileError> {
+        figure.save_svg(&self.path.join(format!("{name}.svg")))?;
+        figure.save_png(&self.path.join(format!("{name}.png")))
     }
 
     /// Writes a value as JSON.

@@ -1,6 +1,8 @@
 //! One study: tasks, trainings, and the score of the best training on held-out targets.
 
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use inverse_core::{
     DataError, Dataset, FitError, InvalidArgument, InverseModel, Proposals, ProposeError, RandomStreams, Task,
@@ -20,6 +22,24 @@ use crate::paper::paper_name;
 use crate::progress::Progress;
 use crate::trained_models::TrainedModels;
 use crate::{Profile, ResultFileError, ResultFolder, ScoreRow, StudyArguments, TaskResult, paper_table};
+
+/// How an example's `main` ends: the error, if there is one, in one line on the error stream.
+///
+/// ```
+/// use std::process::ExitCode;
+///
+/// let failed = inverse_bench::exit_code(Err::<(), _>("no such task"));
+/// assert_ne!(failed, ExitCode::SUCCESS);
+/// ```
+pub fn exit_code<E: Display>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Targets a call, so that the progress bar moves; proposals do not depend on it.
 const TARGET_BLOCK: usize = 10;

@@ -7,20 +7,19 @@ use std::path::Path;
 
 use inverse_core::{
     Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
-    check_request,
 };
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::device::{backend, propose_backend};
+use crate::deterministic_proposals::propose_one;
+use crate::device::backend;
 use crate::fitted::Fitted;
-use crate::latent_sampling::LARGEST_PROPOSAL_COUNT;
 use crate::nn::{FrozenMlp, Mlp, Pairs, TrainingReport, train};
 use crate::presets::{PresetMethod, Source, smooth_regression};
 use crate::registry::LoadableMethod;
 use crate::saved_model::{self, ModelFile, SavedModel, insert_network};
-use crate::standardized_data::{StandardizedData, array, tensor};
+use crate::standardized_data::StandardizedData;
 use crate::surrogate::{Regression, RegressionSettings};
 use crate::tensor_file::{ModelFileError, NamedTensors};
 
@@ -137,17 +136,8 @@ impl InverseModel for DirectRegressionModel {
         n: usize,
         _rng: &mut dyn Rng,
     ) -> Result<Proposals, ProposeError> {
-        check_request(y, self.dim_y(), n, LARGEST_PROPOSAL_COUNT)?;
-        let standard = self.fitted.y.transform(y)?;
-        let designs = tensor(standard.view(), &self.device)
-            .and_then(|y| self.network.forward(&y))
-            .and_then(|x| array(&x))
-            .map_err(propose_backend)?;
-        let designs = self.fitted.x.inverse(designs.view())?;
-        let shape = (y.nrows(), n, self.dim_x());
-        let repeated = designs.insert_axis(Axis(1)).broadcast(shape).map(|view| view.to_owned());
-        let wrong = || InvalidArgument::new("y", format!("shape {shape:?}"), "another");
-        Ok(Proposals::new(repeated.ok_or_else(wrong)?)?)
+        let Fitted { x, y: y_units, .. } = &self.fitted;
+        propose_one(&self.network, y_units, x, &self.device, y, n)
     }
 }
 

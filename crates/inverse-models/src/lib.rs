@@ -45,9 +45,11 @@
 mod boundary_loss;
 mod cinn;
 mod cvae;
+mod deterministic_proposals;
 mod device;
 mod direct_regression;
 mod fitted;
+mod gaussian_mixture;
 #[cfg(test)]
 mod gradient_check;
 mod inn;

@@ -1,9 +1,10 @@
 use approx::assert_relative_eq;
 use candle_core::{Device, Var};
 use inverse_core::RandomStreams;
-use ndarray::Array1;
+use ndarray::{Array1, Array2};
 
 use super::*;
+use crate::gaussian_mixture::Mixture;
 
 const LAYOUT: MixtureLayout = MixtureLayout { components: 2, dim: 3 };
 

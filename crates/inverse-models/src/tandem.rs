@@ -14,16 +14,16 @@ use std::path::Path;
 use candle_core::Tensor;
 use inverse_core::{
     Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
-    Stream, check_request,
+    Stream,
 };
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::boundary_loss::BoundaryLoss;
-use crate::device::{backend, propose_backend};
+use crate::deterministic_proposals::propose_one;
+use crate::device::backend;
 use crate::fitted::check_not_negative;
-use crate::latent_sampling::LARGEST_PROPOSAL_COUNT;
 use crate::nn::{
     FrozenMlp, Mlp, Network, Objective, Pairs, TrainableNetwork, TrainingReport, TrainingSettings, train,
 };
@@ -32,7 +32,7 @@ use crate::presets::{
 };
 use crate::registry::LoadableMethod;
 use crate::saved_model::{self, ModelFile, SavedModel, insert_network};
-use crate::standardized_data::{StandardizedData, array, tensor};
+use crate::standardized_data::StandardizedData;
 use crate::surrogate::{RegressionSettings, Surrogate, SurrogateDescription};
 use crate::tensor_file::{ModelFileError, NamedTensors};
 
@@ -246,17 +246,8 @@ impl InverseModel for TandemModel {
         n: usize,
         _rng: &mut dyn Rng,
     ) -> Result<Proposals, ProposeError> {
-        check_request(y, self.dim_y(), n, LARGEST_PROPOSAL_COUNT)?;
-        let standard = self.surrogate.y.transform(y)?;
-        let designs = tensor(standard.view(), &self.surrogate.device)
-            .and_then(|y| self.inverse.forward(&y))
-            .and_then(|x| array(&x))
-            .map_err(propose_backend)?;
-        let designs = self.surrogate.x.inverse(designs.view())?;
-        let shape = (y.nrows(), n, self.dim_x());
-        let repeated = designs.insert_axis(Axis(1)).broadcast(shape).map(|view| view.to_owned());
-        let wrong = || InvalidArgument::new("y", format!("shape {shape:?}"), "another");
-        Ok(Proposals::new(repeated.ok_or_else(wrong)?)?)
+        let Surrogate { x, y: y_units, device, .. } = &self.surrogate;
+        propose_one(&self.inverse, y_units, x, device, y, n)
     }
 }
 
