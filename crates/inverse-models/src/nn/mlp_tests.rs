@@ -173,6 +173,21 @@ fn wrong_shapes_are_errors() {
 }
 
 #[test]
+fn errors_and_gradients_of_a_row_do_not_depend_on_the_other_rows() {
+    for hidden in [&[8, 8][..], &[40]] {
+        let frozen = network(&settings(3, hidden, 2, Activation::Silu, false), 31).freeze().unwrap();
+        let (x, y) = (random(300, 3, 32), random(300, 2, 33));
+        let (all_errors, all_gradients) = frozen.error_and_gradient(&x, &y, &[1.0, 0.5]).unwrap();
+        for rows in [1, 2, 7, 20, 32, 33, 127, 128, 129, 140] {
+            let first = |tensor: &Tensor| tensor.narrow(0, 0, rows).unwrap();
+            let (errors, gradients) = frozen.error_and_gradient(&first(&x), &first(&y), &[1.0, 0.5]).unwrap();
+            assert_eq!(errors.to_vec1::<f32>().unwrap(), first(&all_errors).to_vec1::<f32>().unwrap());
+            assert_eq!(gradients.to_vec2::<f32>().unwrap(), first(&all_gradients).to_vec2::<f32>().unwrap());
+        }
+    }
+}
+
+#[test]
 fn parameter_counts_are_those_of_the_layers() {
     // 4-500-500-500-1 with normalisation: 2,500 + 2 · 250,500 + 501 + 3 · 1,000.
     let ballistics = settings(4, &[500, 500, 500], 1, Activation::Relu, true);

@@ -1,5 +1,6 @@
 //! Forward pass and input gradient of a network whose weights are fixed.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use rayon::prelude::*;
@@ -102,28 +103,32 @@ impl Scratch {
     }
 }
 
+/// The rows of one block, (`BLOCK`, columns): a short last block is filled up with zeros.
+///
+/// Matrix products round otherwise for other numbers of rows, and what comes of a row shall not depend on which
+/// rows come with it.
+fn filled(rows: &[f32], columns: usize) -> Cow<'_, [f32]> {
+    if rows.len() == BLOCK * columns {
+        return Cow::Borrowed(rows);
+    }
+    let mut filled = rows.to_vec();
+    filled.resize(BLOCK * columns, 0.0);
+    Cow::Owned(filled)
+}
+
 fn widths(layers: &[FrozenLayer]) -> (usize, usize) {
     let inputs = layers.first().map_or(0, FrozenLayer::inputs);
     (inputs, layers.last().map_or(0, FrozenLayer::outputs))
 }
 
-/// The network's output, (rows, outputs), for x, (rows, inputs).
-///
-/// A short last block is filled up: matrix products round otherwise for other numbers of rows, and a row's
-/// output shall not depend on which rows come with it.
+/// The network's output, (rows, outputs), for x, (rows, inputs); a row's does not depend on the other rows.
 pub(crate) fn predict(layers: &[FrozenLayer], activation: Activation, x: &[f32]) -> Vec<f32> {
     let (inputs, outputs) = widths(layers);
     let rows = x.len() / inputs;
     let mut y = vec![0.0; rows * outputs];
     y.par_chunks_mut(BLOCK * outputs).zip(x.par_chunks(BLOCK * inputs)).for_each(|(y, x)| {
         SCRATCH.with_borrow_mut(|scratch| {
-            let end = if x.len() < BLOCK * inputs {
-                let mut filled = x.to_vec();
-                filled.resize(BLOCK * inputs, 0.0);
-                scratch.forward(layers, activation, &filled, BLOCK)
-            } else {
-                scratch.forward(layers, activation, x, BLOCK)
-            };
+            let end = scratch.forward(layers, activation, &filled(x, inputs), BLOCK);
             y.copy_from_slice(&scratch.activations[end][..y.len()]);
         });
     });
@@ -134,7 +139,7 @@ pub(crate) fn predict(layers: &[FrozenLayer], activation: Activation, x: &[f32])
 ///
 /// * `x`: (rows, inputs), `y`: (rows, outputs), `weights`: (outputs)
 ///
-/// Returns (rows, 1 + inputs): the error, then the gradient.
+/// Returns (rows, 1 + inputs): the error, then the gradient; a row's do not depend on the other rows.
 pub(crate) fn error_and_gradient(
     layers: &[FrozenLayer],
     activation: Activation,
@@ -149,10 +154,10 @@ pub(crate) fn error_and_gradient(
     blocks.zip(x.par_chunks(BLOCK * inputs)).zip(y.par_chunks(BLOCK * outputs)).for_each(
         |((result, x), y)| {
             SCRATCH.with_borrow_mut(|scratch| {
-                let rows = x.len() / inputs;
-                let end = scratch.forward(layers, activation, x, rows);
+                let end = scratch.forward(layers, activation, &filled(x, inputs), BLOCK);
                 let predictions = scratch.activations[end].chunks_exact_mut(outputs);
                 let targets = y.chunks_exact(outputs);
+                // Rows that only fill the block up keep their prediction as gradient: nothing reads theirs.
                 for ((row, prediction), target) in
                     result.chunks_exact_mut(1 + inputs).zip(predictions).zip(targets)
                 {
@@ -163,7 +168,7 @@ pub(crate) fn error_and_gradient(
                         *value = 2.0 * weight * difference;
                     }
                 }
-                let end = scratch.backward(layers, rows, end);
+                let end = scratch.backward(layers, BLOCK, end);
                 let gradients = scratch.activations[end].chunks_exact(inputs);
                 for (row, gradient) in result.chunks_exact_mut(1 + inputs).zip(gradients) {
                     row[1..].copy_from_slice(gradient);
