@@ -56,7 +56,8 @@ impl FlowSettings {
         }
         self.coupling.validate()?;
         let (first, second) = self.block(width, condition).subnets();
-        first.iter().chain([&second]).try_for_each(super::MlpSettings::validate)
+        first.iter().chain([&second]).try_for_each(super::MlpSettings::validate)?;
+        super::mlp::check_parameter_count(self.parameter_count(width, condition))
     }
 
     /// Number of trainable parameters of a flow of that width and condition.

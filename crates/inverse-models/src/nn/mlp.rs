@@ -19,6 +19,18 @@ const MOMENTUM: f64 = 0.1;
 /// No layer is wider: a mistyped width fails with a message instead of exhausting the memory.
 const LARGEST_WIDTH: usize = 1 << 16;
 
+/// No network has more parameters (1 GiB of them, and Adam takes twice as much again): widths that are allowed one
+/// by one can still make a matrix that no memory holds.
+const LARGEST_PARAMETER_COUNT: usize = 1 << 28;
+
+pub(super) fn check_parameter_count(count: usize) -> std::result::Result<(), InvalidArgument> {
+    if count <= LARGEST_PARAMETER_COUNT {
+        return Ok(());
+    }
+    let expected = format!("widths that make at most {LARGEST_PARAMETER_COUNT} parameters");
+    Err(InvalidArgument::new("hidden", expected, count))
+}
+
 /// The shape of a fully connected network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,7 +51,7 @@ impl MlpSettings {
     /// Whether a network can have this shape.
     ///
     /// # Errors
-    /// [`InvalidArgument`] where a width is 0 or above 65,536.
+    /// [`InvalidArgument`] where a width is 0 or above 65,536, or all together make more than 2²⁸ parameters.
     pub fn validate(&self) -> std::result::Result<(), InvalidArgument> {
         let widths = [("inputs", self.inputs), ("outputs", self.outputs)];
         let hidden = self.hidden.iter().map(|width| ("hidden", *width));
@@ -48,7 +60,7 @@ impl MlpSettings {
                 return Err(InvalidArgument::new(name, format!("widths from 1 to {LARGEST_WIDTH}"), width));
             }
         }
-        Ok(())
+        check_parameter_count(self.parameter_count())
     }
 
     /// Number of trainable parameters; the largest number there is, where no network could have so many.

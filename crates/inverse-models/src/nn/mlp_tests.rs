@@ -173,6 +173,18 @@ fn wrong_shapes_are_errors() {
 }
 
 #[test]
+fn networks_that_no_memory_holds_are_refused() {
+    let wide = |hidden: &[usize]| settings(4, hidden, 2, Activation::Relu, false).validate();
+    assert!(wide(&[1 << 16]).is_ok());
+    assert!(wide(&[1 << 13, 1 << 14]).is_ok());
+    for hidden in [&[1 << 16; 2][..], &[1 << 14; 3]] {
+        let error = wide(hidden).unwrap_err();
+        assert_eq!(error.argument, "hidden");
+        assert!(error.to_string().contains("268435456 parameters"), "{error}");
+    }
+}
+
+#[test]
 fn errors_and_gradients_of_a_row_do_not_depend_on_the_other_rows() {
     for hidden in [&[8, 8][..], &[40]] {
         let frozen = network(&settings(3, hidden, 2, Activation::Silu, false), 31).freeze().unwrap();
