@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use inverse_core::{Device, InvalidArgument};
+use inverse_core::{Device, InvalidArgument, LARGEST_PAIRS};
 
 use crate::Profile;
 
@@ -80,6 +80,17 @@ impl StudyArguments {
                 return Err(InvalidArgument::new(name, "at least 1", 0));
             }
         }
+        for (name, count) in [("--targets", self.targets), ("--proposals", Some(self.proposals))] {
+            if let Some(count) = count.filter(|count| *count > LARGEST_PAIRS) {
+                return Err(InvalidArgument::new(name, format!("1 to {LARGEST_PAIRS}"), count));
+            }
+        }
+        let targets = self.targets.unwrap_or(self.profile.targets());
+        if targets.saturating_mul(self.proposals) > LARGEST_PAIRS {
+            let expected = format!("at most {LARGEST_PAIRS} designs for all targets together");
+            let found = format!("{targets} targets times {}", self.proposals);
+            return Err(InvalidArgument::new("--proposals", expected, found));
+        }
         Ok(())
     }
 }
@@ -100,6 +111,19 @@ mod tests {
     fn defaults_of_the_command_line_are_the_defaults_of_the_type() {
         let parsed = Line::parse_from(["example"]).study;
         assert_eq!(format!("{parsed:?}"), format!("{:?}", StudyArguments::default()));
+    }
+
+    #[test]
+    fn counts_that_no_memory_holds_are_refused_by_name() {
+        let refused = |options: &[&str]| {
+            let parsed = Line::parse_from(["example"].iter().chain(options)).study;
+            parsed.validate().unwrap_err().to_string()
+        };
+        let largest = usize::MAX.to_string();
+        assert!(refused(&["--targets", &largest]).contains("`--targets`"));
+        assert!(refused(&["--proposals", &largest]).contains("`--proposals`"));
+        let error = refused(&["--targets", "1000000", "--proposals", "1000"]);
+        assert!(error.contains("`--proposals`") && error.contains("1000000 targets times 1000"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,10 @@ use crate::{DataError, Domain, InvalidArgument, Task, check_matrix};
 /// How often the prior is asked for replacements of designs that could not be evaluated.
 const LARGEST_REDRAW: usize = 100;
 
+/// The most pairs that a dataset is drawn with, and the most designs that a model proposes in one call: a mistyped
+/// count fails with a message instead of exhausting the memory.
+pub const LARGEST_PAIRS: usize = 1 << 24;
+
 /// Pairs of designs and measurements, one pair a row, every value finite.
 ///
 /// ```
@@ -59,11 +63,12 @@ impl Dataset {
     /// tells how many there were.
     ///
     /// # Errors
-    /// [`DataError::InvalidArgument`] where `n` is 0, or where the prior hardly ever gives a design that
-    /// can be evaluated; [`DataError::Simulation`] where the simulator fails.
+    /// [`DataError::InvalidArgument`] where `n` is 0 or above [`LARGEST_PAIRS`], where the prior hardly ever
+    /// gives a design that can be evaluated, or where prior or simulator answer in another shape;
+    /// [`DataError::Simulation`] where the simulator fails.
     pub fn from_task(task: &dyn Task, n: usize, rng: &mut dyn Rng) -> Result<Self, DataError> {
-        if n == 0 {
-            return Err(InvalidArgument::new("n", "at least 1", 0).into());
+        if !(1..=LARGEST_PAIRS).contains(&n) {
+            return Err(InvalidArgument::new("n", format!("1 to {LARGEST_PAIRS}"), n).into());
         }
         let mut x = Array2::zeros((0, task.dim_x()));
         let mut y = Array2::zeros((0, task.dim_y()));
@@ -74,8 +79,12 @@ impl Dataset {
                 break;
             }
             let designs = task.prior().sample(missing, rng);
-            let measurements = task.simulate(designs.view())?;
             check_matrix("prior", designs.view(), task.dim_x())?;
+            if designs.nrows() != missing {
+                let found = format!("{} designs", designs.nrows());
+                return Err(InvalidArgument::new("prior", format!("{missing} designs"), found).into());
+            }
+            let measurements = task.simulate(designs.view())?;
             if measurements.dim() != (missing, task.dim_y()) {
                 let expected = format!("measurements of shape {:?}", (missing, task.dim_y()));
                 let found = format!("{:?}", measurements.dim());
@@ -241,6 +250,17 @@ mod tests {
         let task = SimulatedTask::new("never", never, prior).unwrap();
         let error = Dataset::from_task(&task, 5, &mut RandomStreams::new(5).stream("data", 0)).unwrap_err();
         assert!(error.to_string().contains("0 of 5"), "{error}");
+    }
+
+    #[test]
+    fn counts_that_no_memory_holds_are_refused() {
+        let same = FnSimulator::new(1, 1, |x, y| y[0] = x[0]).unwrap();
+        let task = SimulatedTask::new("same", same, BoxPrior::new(&[0.0], &[1.0]).unwrap()).unwrap();
+        let mut rng = RandomStreams::new(5).stream("data", 0);
+        for n in [0, LARGEST_PAIRS + 1, usize::MAX] {
+            let error = Dataset::from_task(&task, n, &mut rng).unwrap_err().to_string();
+            assert_eq!(error, format!("invalid `n`: expected 1 to {LARGEST_PAIRS}, found {n}"));
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub mod testing;
 
 pub use atomic_file::write_atomically;
 pub use context::{CheckpointPolicy, Device, FitContext};
-pub use dataset::Dataset;
+pub use dataset::{Dataset, LARGEST_PAIRS};
 pub use domain::Domain;
 pub use error::{DataError, FitError, InvalidArgument, ProposeError, SimulationError};
 pub use marginal::{IndependentPrior, Marginal};

@@ -5,7 +5,8 @@ use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Dataset, FitContext, FitError, InvalidArgument, ProposalWalk, ProposeError, Search, check_matrix,
+    Dataset, FitContext, FitError, InvalidArgument, LARGEST_PAIRS, ProposalWalk, ProposeError, Search,
+    check_matrix,
 };
 
 /// A method's settings; fitting them to data gives a model.
@@ -44,8 +45,8 @@ pub trait InverseModel: Send + Sync {
     /// A target's proposals do not depend on which other targets come after it.
     ///
     /// # Errors
-    /// [`ProposeError::InvalidArgument`] where `y` has another width, is not finite, or has no row, or `n`
-    /// is 0 or more than the model can give.
+    /// [`ProposeError::InvalidArgument`] where `y` has another width, is not finite, or has no row, `n` is 0 or
+    /// more than the model can give, or there would be more than [`LARGEST_PAIRS`] designs.
     fn propose(&self, y: ArrayView2<'_, f64>, n: usize, rng: &mut dyn Rng)
     -> Result<Proposals, ProposeError>;
 
@@ -185,6 +186,10 @@ pub fn check_request(
         let expected = if largest == usize::MAX { "at least 1".into() } else { format!("1 to {largest}") };
         return Err(InvalidArgument::new("n", expected, n));
     }
+    if y.nrows().saturating_mul(n) > LARGEST_PAIRS {
+        let expected = format!("at most {LARGEST_PAIRS} designs for all targets together");
+        return Err(InvalidArgument::new("n", expected, format!("{} targets times {n}", y.nrows())));
+    }
     Ok(())
 }
 
@@ -214,6 +219,12 @@ mod tests {
             "invalid `n`: expected 1 to 256, found 300"
         );
         assert!(check_request(y.view(), 1, 0, usize::MAX).is_err());
+        assert!(check_request(y.view(), 1, LARGEST_PAIRS, usize::MAX).is_ok());
+        let two = array![[0.0], [0.0]];
+        for n in [LARGEST_PAIRS / 2 + 1, usize::MAX] {
+            let error = check_request(two.view(), 1, n, usize::MAX).unwrap_err().to_string();
+            assert!(error.contains(&format!("found 2 targets times {n}")), "{error}");
+        }
         assert!(check_request(y.view(), 2, 1, 1).is_err());
         assert!(check_request(Array2::zeros((0, 1)).view(), 1, 1, 1).is_err());
     }

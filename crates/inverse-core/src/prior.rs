@@ -8,6 +8,9 @@ use crate::{Domain, InvalidArgument};
 /// The distribution of designs x.
 pub trait Prior: Send + Sync {
     /// Draws `n` designs, (n, `dim_x`).
+    ///
+    /// They have to fit into memory, as the elements of a `Vec` have to;
+    /// [`Dataset::from_task`](crate::Dataset::from_task) checks the counts that a user gives.
     fn sample(&self, n: usize, rng: &mut dyn Rng) -> Array2<f64>;
 
     /// μ_x and R_x of eq. 5; for unbounded distributions R_x spans 95% of the probability.
