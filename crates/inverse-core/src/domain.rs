@@ -8,9 +8,25 @@ use crate::{InvalidArgument, check_matrix};
 /// The box in which designs are trusted: μ_x and R_x of the boundary loss
 /// `L_bnd = ReLU(|x − μ_x| − R_x / 2)` (eq. 5).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "DomainFields")]
 pub struct Domain {
     center: Array1<f64>,
     range: Array1<f64>,
+}
+
+/// The fields as a file holds them, which may be anything.
+#[derive(Deserialize)]
+struct DomainFields {
+    center: Array1<f64>,
+    range: Array1<f64>,
+}
+
+impl TryFrom<DomainFields> for Domain {
+    type Error = InvalidArgument;
+
+    fn try_from(fields: DomainFields) -> Result<Self, InvalidArgument> {
+        Self::new(fields.center, fields.range)
+    }
 }
 
 impl Domain {
@@ -128,6 +144,17 @@ mod tests {
         assert_eq!(domain.center(), array![2.0, 5.0]);
         assert_eq!(domain.range(), array![5.0, 0.0]);
         assert!(Domain::from_samples(Array2::zeros((0, 2)).view()).is_err());
+    }
+
+    #[test]
+    fn files_are_checked() {
+        let domain = Domain::new(array![1.0, 2.0], array![0.5, 0.0]).unwrap();
+        let json = serde_json::to_string(&domain).unwrap();
+        assert_eq!(serde_json::from_str::<Domain>(&json).unwrap(), domain);
+        for (from, to) in [("[0.5,", "[-0.5,"), ("[2]", "[1]"), ("1.0,2.0", "1.0")] {
+            assert!(json.contains(from), "{json}");
+            assert!(serde_json::from_str::<Domain>(&json.replacen(from, to, 1)).is_err(), "{to}");
+        }
     }
 
     #[test]

@@ -21,9 +21,27 @@ use crate::{InvalidArgument, check_matrix};
 /// # Ok::<(), inverse_core::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StandardizerFields")]
 pub struct Standardizer {
     mean: Array1<f64>,
     scale: Array1<f64>,
+}
+
+/// The fields as a file holds them, which may be anything.
+#[derive(Deserialize)]
+struct StandardizerFields {
+    mean: Array1<f64>,
+    scale: Array1<f64>,
+}
+
+impl TryFrom<StandardizerFields> for Standardizer {
+    type Error = InvalidArgument;
+
+    fn try_from(fields: StandardizerFields) -> Result<Self, InvalidArgument> {
+        let standardizer = Self { mean: fields.mean, scale: fields.scale };
+        standardizer.validate()?;
+        Ok(standardizer)
+    }
 }
 
 impl Standardizer {
@@ -47,11 +65,15 @@ impl Standardizer {
         let count = samples.nrows() as f64;
         let mean = scaled.sum_axis(Axis(0)) / count;
         let deviation = ((&scaled - &mean).mapv(|value| value * value).sum_axis(Axis(0)) / count).sqrt();
-        // Rounding leaves a constant column a deviation of a few ulps; that is no variation.
+        // Rounding leaves a constant column a deviation of a few ulps; that is no variation. Nor is one that has
+        // no normal number: dividing by it would lose its digits, or be a division by zero.
         let scale = deviation
             .iter()
             .zip(&unit)
-            .map(|(deviation, unit)| if *deviation > 1e-12 { deviation * unit } else { 1.0 })
+            .map(|(deviation, unit)| {
+                let varies = *deviation > 1e-12 && deviation * unit >= f64::MIN_POSITIVE;
+                if varies { deviation * unit } else { 1.0 }
+            })
             .collect();
         Ok(Self { mean: mean * unit, scale })
     }
@@ -71,7 +93,7 @@ impl Standardizer {
         self.scale.view()
     }
 
-    /// Whether the fields can come from [`Standardizer::fit`]; a file may hold anything.
+    /// Whether the fields can come from [`Standardizer::fit`]; deserialising checks it.
     ///
     /// # Errors
     /// [`InvalidArgument`] where the lengths differ or are 0, a value is not finite, or a scale is not positive.
@@ -130,6 +152,31 @@ mod tests {
         let standard = standardizer.transform(samples.view()).unwrap();
         assert!(standard.iter().all(|value| value.is_finite()));
         assert_abs_diff_eq!(standard.column(1).std(0.0), 1.0, epsilon = 1e-12);
+    }
+
+    #[test]
+    fn columns_of_subnormal_numbers_are_constant() {
+        let least = f64::from_bits(1);
+        let samples = array![[0.0, 0.0], [least, 3.0 * f64::MIN_POSITIVE], [0.0, 0.0]];
+        let standardizer = Standardizer::fit(samples.view()).unwrap();
+        assert!(standardizer.validate().is_ok(), "{standardizer:?}");
+        assert_eq!(standardizer.scale()[0], 1.0);
+        assert!(standardizer.transform(samples.view()).unwrap().iter().all(|value| value.is_finite()));
+    }
+
+    #[test]
+    fn files_are_checked() {
+        let standardizer = Standardizer::fit(array![[1.0, 7.0], [3.0, 7.0]].view()).unwrap();
+        let json = serde_json::to_string(&standardizer).unwrap();
+        assert_eq!(serde_json::from_str::<Standardizer>(&json).unwrap(), standardizer);
+        let scales = r#""data":[1.0,1.0]"#;
+        assert!(json.contains(scales), "{json}");
+        for broken in [r#""data":[0.0,1.0]"#, r#""data":[-1.0,1.0]"#, r#""data":[1.0]"#] {
+            assert!(
+                serde_json::from_str::<Standardizer>(&json.replacen(scales, broken, 1)).is_err(),
+                "{broken}"
+            );
+        }
     }
 
     #[test]
