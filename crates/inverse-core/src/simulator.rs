@@ -177,7 +177,8 @@ impl<F: Fn(&[f64], &mut [f64]) + Send + Sync> Simulator for FnSimulator<F> {
 /// Returns Jacobians, (n, `dim_y`, `dim_x`), with an error of order `step`⁴ where f is smooth.
 ///
 /// # Errors
-/// As [`Simulator::simulate`]; also where `step` is not a positive number.
+/// As [`Simulator::simulate`]; also where `step` is not a positive number, or the simulator answers in another
+/// shape than its dimensions promise.
 pub fn numerical_jacobian(
     simulator: &dyn Simulator,
     x: ArrayView2<'_, f64>,
@@ -193,7 +194,12 @@ pub fn numerical_jacobian(
         let shifted = |shift: f64| {
             let mut moved = x.to_owned();
             moved.column_mut(column).mapv_inplace(|value| value + shift);
-            simulator.simulate(moved.view())
+            let y = simulator.simulate(moved.view())?;
+            if y.dim() != (rows, simulator.dim_y()) {
+                let expected = format!("measurements of shape {:?}", (rows, simulator.dim_y()));
+                return Err(InvalidArgument::new("simulator", expected, format!("{:?}", y.dim())).into());
+            }
+            Ok::<_, SimulationError>(y)
         };
         let coarse = (shifted(step)? - shifted(-step)?) / (2.0 * step);
         let fine = (shifted(step / 2.0)? - shifted(-step / 2.0)?) / step;
@@ -230,5 +236,32 @@ mod tests {
         let jacobian = numerical_jacobian(&product(), array![[2.0, 5.0]].view(), 1e-3).unwrap();
         assert_abs_diff_eq!(jacobian, array![[[5.0, 2.0]]], epsilon = 1e-10);
         assert!(numerical_jacobian(&product(), array![[2.0, 5.0]].view(), 0.0).is_err());
+    }
+
+    /// Promises one measurement a design, and answers in a shape of its own.
+    struct Liar((usize, usize));
+
+    impl Simulator for Liar {
+        fn dim_x(&self) -> usize {
+            2
+        }
+
+        fn dim_y(&self) -> usize {
+            1
+        }
+
+        fn simulate(&self, _x: ArrayView2<'_, f64>) -> Result<Array2<f64>, SimulationError> {
+            Ok(Array2::zeros(self.0))
+        }
+    }
+
+    #[test]
+    fn answers_of_another_shape_are_named() {
+        let x = array![[2.0, 5.0], [1.0, 0.0]];
+        assert!(numerical_jacobian(&Liar((2, 1)), x.view(), 1e-3).is_ok());
+        for shape in [(2, 2), (1, 1), (3, 1), (0, 0), (2, 0)] {
+            let error = numerical_jacobian(&Liar(shape), x.view(), 1e-3).unwrap_err().to_string();
+            assert!(error.contains("`simulator`") && error.contains(&format!("found {shape:?}")), "{error}");
+        }
     }
 }
