@@ -53,6 +53,11 @@ impl Method for NearestNeighbor {
     type Model = NearestNeighborModel;
 
     fn fit(&self, data: &Dataset, _context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
+        for (name, values) in [("x", data.x()), ("y", data.y())] {
+            if let Some(value) = values.iter().find(|value| !(**value as f32).is_finite()) {
+                return Err(InvalidArgument::new(name, "values inside the range of f32", value).into());
+            }
+        }
         // Files hold f32: a model that is saved and loaded proposes what it proposed before.
         let kept = |values: ArrayView2<'_, f64>| values.mapv(|value| value as f32);
         Ok(NearestNeighborModel {
@@ -173,5 +178,25 @@ impl LoadableMethod for NearestNeighbor {
             return Err(file.foreign(&expected, measurements.nrows()));
         }
         Ok(NearestNeighborModel { designs, measurements, dataset_hash })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn data_beyond_f32_is_refused_by_name() {
+        let fit = |x: f64, y: f64| {
+            let data = Dataset::new(array![[0.0], [x]], array![[0.0], [y]]).unwrap();
+            NearestNeighbor {}.fit(&data, &mut FitContext::new(0)).map(drop)
+        };
+        assert!(fit(3e38, -3e38).is_ok());
+        for (x, y, name) in [(1e39, 0.0, "`x`"), (0.0, -1e300, "`y`")] {
+            let error = fit(x, y).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("range of f32"), "{error}");
+        }
     }
 }
