@@ -224,6 +224,8 @@ impl<N: Network> CouplingBlock<N> {
     /// # Errors
     /// As [`CouplingBlock::forward`].
     pub fn inverse(&self, y: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+        // Before the permutation, which would drop surplus variables without a word.
+        self.check_width(y)?;
         let (mut first, second) = self.split(&y.index_select(&self.inverse_order, 1)?)?;
         let given = parameters(&self.second, &first, condition)?;
         let (second, _) = self.coupling.apply(&second, &given, Direction::Inverse)?;
@@ -234,11 +236,16 @@ impl<N: Network> CouplingBlock<N> {
         self.join(first, second)
     }
 
-    fn split(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let width = x.dim(1)?;
+    fn check_width(&self, x: &Tensor) -> Result<usize> {
+        let (_, width) = x.dims2()?;
         if width != self.permutation.len() {
             bail!("the block takes {} variables, found {width}", self.permutation.len())
         }
+        Ok(width)
+    }
+
+    fn split(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let width = self.check_width(x)?;
         let first = x.narrow(1, 0, self.first_width)?.contiguous()?;
         Ok((first, x.narrow(1, self.first_width, width - self.first_width)?.contiguous()?))
     }
