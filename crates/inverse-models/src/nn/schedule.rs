@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[non_exhaustive]
 pub enum Schedule {
     /// Multiplies the rate by `factor` when the training loss has not fallen for `patience` epochs: the
-    /// paper's (Table 6). A fall counts when it is larger than one part in 10⁴.
+    /// paper's (Table 6). A fall counts when it is larger than one part in 10⁴ of the loss's size, whatever its
+    /// sign: log-likelihoods make negative losses.
     Plateau {
         /// What the rate is multiplied by, between 0 and 1.
         factor: f64,
@@ -60,6 +61,12 @@ pub(crate) struct ScheduleState {
 }
 
 impl ScheduleState {
+    /// Whether a training that has done `epoch` epochs can stand here; a file may hold anything.
+    pub(crate) fn is_usable(&self, epoch: usize) -> bool {
+        let rates = [self.first_rate, self.rate];
+        rates.iter().all(|rate| rate.is_finite() && *rate > 0.0) && self.stale_epochs <= epoch
+    }
+
     pub(crate) fn new(rate: f64) -> Self {
         Self { first_rate: rate, rate, best: None, stale_epochs: 0 }
     }
@@ -73,7 +80,9 @@ impl ScheduleState {
     pub(crate) fn advance(&mut self, schedule: &Schedule, loss: f64, epoch: usize, epochs: usize) {
         match *schedule {
             Schedule::Plateau { factor, patience, lowest } => {
-                if self.best.is_none_or(|best| loss < best * (1.0 - PLATEAU_THRESHOLD)) {
+                // best − |best| · threshold: below a negative loss is farther from 0.
+                let fell = |best: f64| loss < best * (1.0 - PLATEAU_THRESHOLD * best.signum());
+                if self.best.is_none_or(fell) {
                     self.best = Some(loss);
                     self.stale_epochs = 0;
                 } else {
@@ -110,6 +119,18 @@ mod tests {
             rates.push(state.rate());
         }
         assert_eq!(rates, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.3, 0.3]);
+    }
+
+    #[test]
+    fn plateaus_of_negative_losses_are_seen() {
+        let schedule = Schedule::Plateau { factor: 0.5, patience: 1, lowest: 1e-6 };
+        let mut state = ScheduleState::new(1.0);
+        let rates = [0.5, -1.0, -1.0, -1.000_01, -1.5, -2.0, -2.0, -2.0].map(|loss| {
+            state.advance(&schedule, loss, 1, 10);
+            state.rate()
+        });
+        // Two epochs at -1 (the second falls by less than one part in 10⁴), and two at -2.
+        assert_eq!(rates, [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.25]);
     }
 
     #[test]
