@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inverse::bench::{ResultFolder, Table, exit_code, paper_table};
-use inverse::core::{Dataset, EpochReport, FitContext, RandomStreams, Signal};
+use inverse::core::{Dataset, FitContext, RandomStreams};
 use inverse::models::presets::Source;
 use inverse::models::{method_by_name, method_names};
 
@@ -34,9 +34,8 @@ fn run(out: &Path) -> Result<(), Box<dyn Error>> {
         let streams = RandomStreams::new(1);
         let data = Dataset::from_task(&*simulator, 10_000, &mut streams.stream("data", 0))?;
         for name in method_names() {
-            let method = method_by_name(name, task, Source::Authors)?;
-            let mut one_epoch = |_: &EpochReport| Signal::Stop;
-            let model = method.fit(&data, &mut FitContext::new(1).with_observer(&mut one_epoch))?;
+            let method = method_by_name(name, task, Source::Authors)?.with_epochs(1)?;
+            let model = method.fit(&data, &mut FitContext::new(1))?;
             model.save(&folder)?;
             let bytes = std::fs::metadata(folder.join("model.safetensors"))?.len();
             let label = method.label();

@@ -87,7 +87,7 @@ pub enum FitError {
         /// The loss.
         loss: f64,
     },
-    /// The observer asked to stop before a model existed.
+    /// The observer asked to stop before a model existed: in a stage that others would have followed.
     #[error("{stage}: stopped by the observer in epoch {epoch}")]
     Stopped {
         /// What was being trained.

@@ -26,7 +26,10 @@ pub struct EpochReport {
 pub enum Signal {
     /// Go on.
     Continue,
-    /// Stop after this epoch and keep the best parameters so far.
+    /// End the whole fit after this epoch. Where what is trained is the last stage of the method, its best
+    /// parameters so far make the model; in an earlier stage (the surrogate of a tandem model) there is no model
+    /// yet, and the fit ends with [`FitError::Stopped`](crate::FitError::Stopped). With checkpoints, the same fit
+    /// goes on from there.
     Stop,
 }
 

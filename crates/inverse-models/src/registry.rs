@@ -54,6 +54,12 @@ pub trait AnyMethod: Send + Sync {
     /// [`InvalidArgument`] where JSON cannot hold a setting.
     fn settings(&self) -> Result<String, InvalidArgument>;
 
+    /// The same settings with that many epochs in every training: for a look at a method that is not trained well.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] where JSON cannot hold a setting.
+    fn with_epochs(&self, epochs: usize) -> Result<Box<dyn AnyMethod>, InvalidArgument>;
+
     /// Number of trainable parameters for designs and measurements of those widths.
     fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize;
 
@@ -67,7 +73,7 @@ pub trait AnyMethod: Send + Sync {
 /// The adapter behind [`AnyMethod`]; a type of its own, so that [`Method::fit`] stays unambiguous.
 struct Erased<M>(M);
 
-impl<M: PresetMethod<Model: SavedModel + 'static> + Send + Sync> AnyMethod for Erased<M> {
+impl<M: PresetMethod<Model: SavedModel + 'static> + Send + Sync + 'static> AnyMethod for Erased<M> {
     fn name(&self) -> &'static str {
         M::NAME
     }
@@ -77,8 +83,13 @@ impl<M: PresetMethod<Model: SavedModel + 'static> + Send + Sync> AnyMethod for E
     }
 
     fn settings(&self) -> Result<String, InvalidArgument> {
-        serde_json::to_string(&self.0)
-            .map_err(|error| InvalidArgument::new("settings", "numbers that JSON can hold", error))
+        serde_json::to_string(&self.0).map_err(unwritable)
+    }
+
+    fn with_epochs(&self, epochs: usize) -> Result<Box<dyn AnyMethod>, InvalidArgument> {
+        let mut settings = serde_json::to_value(&self.0).map_err(unwritable)?;
+        set_epochs(&mut settings, epochs);
+        Ok(any_method(serde_json::from_value::<M>(settings).map_err(unwritable)?))
     }
 
     fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
@@ -87,6 +98,23 @@ impl<M: PresetMethod<Model: SavedModel + 'static> + Send + Sync> AnyMethod for E
 
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Box<dyn SavedModel>, FitError> {
         Ok(Box::new(Method::fit(&self.0, data, context)?))
+    }
+}
+
+fn unwritable(error: serde_json::Error) -> InvalidArgument {
+    InvalidArgument::new("settings", "numbers that JSON can hold", error)
+}
+
+/// Writes `epochs` into every [`TrainingSettings`](crate::nn::TrainingSettings) among the settings.
+fn set_epochs(settings: &mut serde_json::Value, epochs: usize) {
+    if let Some(fields) = settings.as_object_mut() {
+        for (name, value) in fields {
+            if name == "epochs" {
+                *value = epochs.into();
+            } else {
+                set_epochs(value, epochs);
+            }
+        }
     }
 }
 

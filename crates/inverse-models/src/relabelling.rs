@@ -30,6 +30,8 @@ pub struct Relabelling {
 impl Relabelling {
     pub(crate) fn validate(&self) -> std::result::Result<(), InvalidArgument> {
         check_positive("jitter", self.jitter)?;
+        // The widths of the data are not known here; those of the hidden layers are all that can be wrong.
+        self.surrogate.shape(1, 1).validate()?;
         self.surrogate.training.validate()
     }
 }
@@ -62,7 +64,7 @@ impl Relabeller {
         context: &mut FitContext<'_>,
     ) -> std::result::Result<Self, FitError> {
         let Some(settings) = settings else { return Ok(Self { active: None }) };
-        let surrogate = Surrogate::fit_standardized(&settings.surrogate, data, dataset_hash, context)?;
+        let surrogate = Surrogate::fit_first(&settings.surrogate, data, dataset_hash, context)?;
         let low = data.training.x.min_keepdim(0).map_err(backend)?;
         let high = data.training.x.max_keepdim(0).map_err(backend)?;
         let active = Active { surrogate: surrogate.network, jitter: settings.jitter, low, high };
@@ -77,7 +79,9 @@ impl Relabeller {
         let moved = (&batch.x + step)?;
         // Reflection: high − |high − x| above, low + |x − low| below.
         let moved = high.broadcast_sub(&high.broadcast_sub(&moved)?.abs()?)?;
-        let x = moved.broadcast_sub(low)?.abs()?.broadcast_add(low)?.detach();
+        let x = moved.broadcast_sub(low)?.abs()?.broadcast_add(low)?;
+        // A step longer than the range is reflected out at the other end; a column that does not vary has none.
+        let x = x.broadcast_maximum(low)?.broadcast_minimum(high)?.detach();
         let y = surrogate.forward(&x)?.detach();
         Ok(Pairs { x, y })
     }
@@ -91,6 +95,29 @@ mod tests {
     use super::*;
     use crate::gradient_check::random_pairs;
     use crate::nn::{Activation, Mlp, MlpSettings};
+
+    #[test]
+    fn steps_longer_than_the_range_stay_inside() {
+        let shape = MlpSettings {
+            inputs: 3,
+            hidden: vec![4],
+            outputs: 1,
+            activation: Activation::Tanh,
+            batch_norm: false,
+        };
+        let mut stream = RandomStreams::new(1).stream("weights", 0);
+        let surrogate = Mlp::new(&shape, &Device::Cpu, &mut stream).unwrap().freeze().unwrap();
+        let pairs = random_pairs(500, 3, 1);
+        // One column as usual, one narrower than a step, one that does not vary.
+        let end = |values: [f32; 3]| Tensor::new(&[values], &Device::Cpu).unwrap();
+        let (low, high) = (end([-1.0, -0.1, 0.0]), end([1.0, 0.1, 0.0]));
+        let x = pairs.x.broadcast_maximum(&low).unwrap().broadcast_minimum(&high).unwrap();
+        let active = Active { surrogate, jitter: 5.0, low, high };
+        let fresh = Relabeller { active: Some(active) }.renew(&Pairs { x, ..pairs }, &mut stream).unwrap();
+        for row in fresh.x.to_vec2::<f32>().unwrap() {
+            assert!(row[0].abs() <= 1.0 && row[1].abs() <= 0.1 && row[2] == 0.0, "{row:?}");
+        }
+    }
 
     #[test]
     fn renewed_pairs_stay_inside_and_agree_with_the_surrogate() {

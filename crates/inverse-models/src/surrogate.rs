@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::{backend, propose_backend};
 use crate::nn::{
     Activation, FrozenMlp, Mlp, MlpSettings, Objective, Pairs, TrainableNetwork, TrainingReport,
-    TrainingSettings, train,
+    TrainingSettings, train, train_earlier_stage,
 };
 use crate::saved_model::{ModelFile, insert_network};
 use crate::standardized_data::{StandardizedData, array, tensor};
@@ -39,6 +39,16 @@ impl Default for RegressionSettings {
         }
     }
 }
+
+/// [`train`] or [`train_earlier_stage`].
+type TrainingLoop = fn(
+    &dyn Objective,
+    &Pairs,
+    &Pairs,
+    &TrainingSettings,
+    &str,
+    &mut FitContext<'_>,
+) -> Result<TrainingReport, FitError>;
 
 /// A fitted surrogate, y ≈ f̂(x).
 ///
@@ -80,17 +90,28 @@ impl Surrogate {
         settings.training.validate()?;
         settings.shape(data.x().ncols(), data.y().ncols()).validate()?;
         let standardized = StandardizedData::new(data, settings.training.validation_share, context)?;
-        Self::fit_standardized(settings, &standardized, &data.content_hash(), context)
+        Self::fit_by(train, settings, &standardized, &data.content_hash(), context)
     }
 
-    /// Trains on pairs that a method has prepared for itself.
-    pub(crate) fn fit_standardized(
+    /// Trains as the first stage of a method, on pairs that it has prepared for itself.
+    pub(crate) fn fit_first(
+        settings: &RegressionSettings,
+        data: &StandardizedData,
+        dataset_hash: &str,
+        context: &mut FitContext<'_>,
+    ) -> Result<Self, FitError> {
+        Self::fit_by(train_earlier_stage, settings, data, dataset_hash, context)
+    }
+
+    fn fit_by(
+        train: TrainingLoop,
         settings: &RegressionSettings,
         data: &StandardizedData,
         dataset_hash: &str,
         context: &mut FitContext<'_>,
     ) -> Result<Self, FitError> {
         let shape = settings.shape(data.x.width(), data.y.width());
+        shape.validate()?;
         let mut weights = context.streams().stream("surrogate weights", 0);
         let network = Mlp::new(&shape, &data.device, &mut weights).map_err(backend)?;
         let objective = Regression { stage: "surrogate", network };

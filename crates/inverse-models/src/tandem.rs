@@ -133,7 +133,7 @@ impl Method for Tandem {
         shape.validate()?;
         let pairs = StandardizedData::new(data, self.surrogate.training.validation_share, context)?;
         let hash = data.content_hash();
-        let surrogate = Surrogate::fit_standardized(&self.surrogate, &pairs, &hash, context)?;
+        let surrogate = Surrogate::fit_first(&self.surrogate, &pairs, &hash, context)?;
         let mut stream = context.streams().stream("tandem weights", 0);
         let objective = TandemLoss {
             inverse: Mlp::new(&shape, &pairs.device, &mut stream).map_err(backend)?,

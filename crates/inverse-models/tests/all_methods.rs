@@ -3,16 +3,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use inverse_core::{
-    BoxPrior, Dataset, Device, EpochReport, FitContext, FitError, FnSimulator, InverseModel, RandomStreams,
-    Signal, SimulatedTask,
+    BoxPrior, CheckpointPolicy, Dataset, Device, EpochReport, FitContext, FitError, FnSimulator,
+    InverseModel, RandomStreams, Signal, SimulatedTask,
 };
 use inverse_models::nn::Coupling;
 use inverse_models::presets::{PresetMethod, Source};
 use inverse_models::{
-    ConditionalInvertibleNetwork, ConditionalVae, DirectRegression, InvertibleNetwork, MixtureDensityNetwork,
-    SavedModel, Tandem, load, method_by_name, method_names,
+    AnyMethod, ConditionalInvertibleNetwork, ConditionalVae, DirectRegression, InvertibleNetwork,
+    MixtureDensityNetwork, Relabelling, SavedModel, Tandem, any_method, load, method_by_name, method_names,
 };
 use ndarray::{Array2, Array3, array};
 use proptest::prelude::*;
@@ -148,6 +149,98 @@ fn settings_are_checked_before_training() {
     assert_eq!(refused(bins), "bins");
 }
 
+/// A small surrogate's fresh pairs, in steps that are often longer than the data's range.
+fn relabelling() -> Relabelling {
+    let Tandem { mut surrogate, .. } = Tandem::preset("wave", Source::Quick).unwrap();
+    surrogate.hidden = vec![16];
+    surrogate.training.epochs = 2;
+    Relabelling { surrogate, jitter: 3.0 }
+}
+
+fn relabelled_methods(relabelling: &Relabelling) -> Vec<Box<dyn AnyMethod>> {
+    fn quick<M: PresetMethod>() -> M {
+        M::preset("wave", Source::Quick).unwrap()
+    }
+    let relabelling = || Some(relabelling.clone());
+    vec![
+        any_method(ConditionalVae { relabelling: relabelling(), ..quick() }),
+        any_method(InvertibleNetwork { relabelling: relabelling(), ..quick() }),
+        any_method(ConditionalInvertibleNetwork { relabelling: relabelling(), ..quick() }),
+        any_method(MixtureDensityNetwork { relabelling: relabelling(), ..quick() }),
+    ]
+}
+
+#[test]
+fn surrogates_of_impossible_shape_are_refused_before_training() {
+    for hidden in [vec![0], vec![usize::MAX], vec![1 << 16; 2]] {
+        let mut impossible = relabelling();
+        impossible.surrogate.hidden = hidden;
+        for method in relabelled_methods(&impossible) {
+            let mut observer = |_: &EpochReport| -> Signal { panic!("settings are checked before training") };
+            match method.fit(&data(), &mut FitContext::new(0).with_observer(&mut observer)).err() {
+                Some(FitError::InvalidArgument(error)) => assert_eq!(error.argument, "hidden"),
+                other => panic!("{}: {other:?}", method.name()),
+            }
+        }
+    }
+}
+
+#[test]
+fn relabelled_methods_bear_a_column_that_does_not_vary() {
+    let all = data();
+    let x = Array2::from_shape_fn(
+        all.x().dim(),
+        |(row, column)| if column == 0 { all.x()[[row, 0]] } else { 7.0 },
+    );
+    let y = x.slice(ndarray::s![.., ..1]).to_owned();
+    let data = Dataset::new(x, y).unwrap();
+    for method in relabelled_methods(&relabelling()) {
+        let method = method.with_epochs(2).unwrap();
+        let model = method.fit(&data, &mut FitContext::new(1)).unwrap();
+        let mut rng = RandomStreams::new(3).stream("propose", 0);
+        let proposals = model.propose(array![[0.4]].view(), 20, &mut rng).unwrap();
+        assert!(proposals.designs().iter().skip(1).step_by(2).all(|x| *x == 7.0), "{}", method.name());
+    }
+}
+
+#[test]
+fn a_stop_ends_the_whole_fit() {
+    let two_stages = || {
+        let mut methods = relabelled_methods(&relabelling());
+        methods.push(any_method(Tandem::preset("wave", Source::Quick).unwrap()));
+        methods.into_iter().map(|method| method.with_epochs(4).unwrap())
+    };
+    let data = data();
+    for method in two_stages() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = CheckpointPolicy { folder: folder.path().to_owned(), every: Duration::ZERO };
+        // In the first stage there is no model yet.
+        let mut seen = Vec::new();
+        let mut stop = |report: &EpochReport| {
+            seen.push((report.stage.clone(), report.epoch));
+            if report.epoch == 2 { Signal::Stop } else { Signal::Continue }
+        };
+        let mut context = FitContext::new(2).with_observer(&mut stop).with_checkpoints(policy.clone());
+        match method.fit(&data, &mut context).err() {
+            Some(FitError::Stopped { stage, epoch }) => assert_eq!((stage.as_str(), epoch), ("surrogate", 2)),
+            other => panic!("{}: {other:?}", method.name()),
+        }
+        assert_eq!(seen, [("surrogate".to_owned(), 1), ("surrogate".to_owned(), 2)]);
+        // In the last stage there is one; and the checkpoints lead to the end that was meant.
+        let mut stop = |report: &EpochReport| {
+            if report.stage != "surrogate" && report.epoch == 3 { Signal::Stop } else { Signal::Continue }
+        };
+        let mut context = FitContext::new(2).with_observer(&mut stop).with_checkpoints(policy.clone());
+        let stopped = method.fit(&data, &mut context).unwrap();
+        assert_eq!(stopped.training_reports().last().unwrap().1.epochs, 3, "{}", method.name());
+        let resumed = method.fit(&data, &mut FitContext::new(2).with_checkpoints(policy)).unwrap();
+        let whole = method.fit(&data, &mut FitContext::new(2)).unwrap();
+        assert!(whole.training_reports().iter().all(|(_, report)| report.epochs == 4), "{}", method.name());
+        assert_eq!(resumed.training_reports(), whole.training_reports(), "{}", method.name());
+        assert_eq!(propose(&*resumed), propose(&*whole), "{}", method.name());
+    }
+}
+
 fn column_values() -> impl Strategy<Value = f64> {
     prop_oneof![4 => -3.0..3.0_f64, 1 => Just(0.0), 1 => Just(1e30), 1 => Just(-1e-30)]
 }
@@ -191,10 +284,8 @@ proptest! {
     fn any_data_gives_a_model_or_an_error((x, y) in pairs(), n in 0..5_usize, wanted in column_values()) {
         let data = Dataset::new(x, y.clone()).unwrap();
         for name in method_names() {
-            let method = method_by_name(name, "any", Source::Quick).unwrap();
-            let mut one_epoch = |_: &EpochReport| Signal::Stop;
-            let mut context = FitContext::new(1).with_observer(&mut one_epoch);
-            if let Ok(model) = method.fit(&data, &mut context) {
+            let method = method_by_name(name, "any", Source::Quick).unwrap().with_epochs(1).unwrap();
+            if let Ok(model) = method.fit(&data, &mut FitContext::new(1)) {
                 let mut rng = RandomStreams::new(0).stream("propose", 0);
                 let target = Array2::from_elem((2, y.ncols()), wanted);
                 if let Ok(proposals) = model.propose(target.view(), n, &mut rng) {

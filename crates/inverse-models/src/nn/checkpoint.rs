@@ -30,6 +30,19 @@ pub(crate) struct TrainingState {
     pub(crate) finished: bool,
 }
 
+impl TrainingState {
+    /// Whether a training of `epochs` epochs can stand here; a file may hold anything.
+    fn is_usable(&self, epochs: usize) -> bool {
+        // A batch has at least one pair, and pairs are counted in 32 bits.
+        let most_steps = (self.epoch as u64).saturating_mul(1 << 32);
+        self.best_epoch <= self.epoch
+            && self.epoch <= epochs
+            && self.curve.len() == self.epoch
+            && self.steps <= most_steps
+            && self.schedule.is_usable(self.epoch)
+    }
+}
+
 /// Parameters and running statistics of all networks: the best so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
@@ -100,9 +113,12 @@ impl CheckpointFile {
     }
 
     /// Puts networks and optimisers where the checkpoint left them; `None` where there is no checkpoint.
+    ///
+    /// * `epochs`: the most that the training may take
     pub(crate) fn resume(
         &self,
         fingerprint: &str,
+        epochs: usize,
         networks: &[&dyn TrainableNetwork],
     ) -> Result<Option<(TrainingState, Vec<Adam>, Snapshot)>, FitError> {
         if !self.path.exists() {
@@ -115,6 +131,16 @@ impl CheckpointFile {
                 expected: format!("the checkpoint of training {fingerprint}"),
                 found: format!("that of training {}", state.fingerprint),
             }));
+        }
+        if !state.is_usable(epochs) {
+            let expected = format!("a training of at most {epochs} epochs");
+            let TrainingState { epoch, best_epoch, steps, curve, .. } = &state;
+            let found = format!(
+                "epoch {epoch}, best epoch {best_epoch}, {steps} steps, a curve of {} epochs, {:?}",
+                curve.len(),
+                state.schedule
+            );
+            return Err(failed(ModelFileError::foreign(&self.path, expected, found)));
         }
         let mut adams = Vec::new();
         let mut best = Snapshot { networks: Vec::new() };

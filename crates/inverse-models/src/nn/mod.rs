@@ -27,7 +27,10 @@ pub use frozen_mlp::FrozenMlp;
 pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;
-pub use training_loop::{EpochLosses, Objective, Pairs, TrainingReport, TrainingSettings, train};
+pub use training_loop::{
+    EpochLosses, Objective, Pairs, TRAINING_VERSION, TrainingReport, TrainingSettings, train,
+    train_earlier_stage,
+};
 
 /// What the training loop needs of a network: everything that a checkpoint must hold.
 pub trait TrainableNetwork {

@@ -14,6 +14,10 @@ use super::optimizer::{Adam, UpdateRule};
 use super::schedule::{Schedule, ScheduleState};
 use crate::device::backend;
 
+/// Raised with every change after which the same settings, data and seed end in other bits: what was trained before
+/// is then trained anew, and checkpoints of before are refused.
+pub const TRAINING_VERSION: u32 = 1;
+
 /// How a network is trained; Table 6 and the authors' settings for each task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,6 +147,9 @@ pub trait Objective {
 
 /// Trains until the epochs are over, the loss stays, or the observer has seen enough; keeps the best epoch.
 ///
+/// This is for the last stage of a method: where the observer stops it, the best epoch so far makes the model.
+/// Stages before it use [`train_earlier_stage`].
+///
 /// * `training`, `validation`: at least one pair each
 /// * `identity`: everything that the training depends on beside the seed (settings, hash of the data); it ties
 ///   checkpoints to their training
@@ -197,6 +204,38 @@ pub fn train(
     identity: &str,
     context: &mut FitContext<'_>,
 ) -> Result<TrainingReport, FitError> {
+    Ok(train_until_stopped(objective, training, validation, settings, identity, context)?.0)
+}
+
+/// As [`train`], for a stage that others follow: a stop by the observer ends the fit.
+///
+/// # Errors
+/// As [`train`]; [`FitError::Stopped`] where the observer stopped it, for there is no model yet.
+pub fn train_earlier_stage(
+    objective: &dyn Objective,
+    training: &Pairs,
+    validation: &Pairs,
+    settings: &TrainingSettings,
+    identity: &str,
+    context: &mut FitContext<'_>,
+) -> Result<TrainingReport, FitError> {
+    let (report, stopped) =
+        train_until_stopped(objective, training, validation, settings, identity, context)?;
+    if stopped {
+        return Err(FitError::Stopped { stage: objective.stage().to_owned(), epoch: report.epochs });
+    }
+    Ok(report)
+}
+
+/// The report, and whether the observer stopped the training.
+fn train_until_stopped(
+    objective: &dyn Objective,
+    training: &Pairs,
+    validation: &Pairs,
+    settings: &TrainingSettings,
+    identity: &str,
+    context: &mut FitContext<'_>,
+) -> Result<(TrainingReport, bool), FitError> {
     settings.validate()?;
     for (name, pairs) in [("training", training), ("validation", validation)] {
         let rows = (pairs.x.dim(0).map_err(backend)?, pairs.y.dim(0).map_err(backend)?);
@@ -213,12 +252,13 @@ pub fn train(
     }
     run.best.restore(&objective.networks()).map_err(backend)?;
     context.observer().finished(objective.stage(), run.state.epoch, run.state.best_epoch);
-    Ok(TrainingReport {
+    let report = TrainingReport {
         epochs: run.state.epoch,
         best_epoch: run.state.best_epoch,
         validation_loss: run.state.best_loss.unwrap_or(f64::INFINITY),
         curve: run.state.curve,
-    })
+    };
+    Ok((report, run.stopped))
 }
 
 /// One training on its way.
@@ -245,7 +285,7 @@ impl<'a> Run<'a> {
         let fingerprint = fingerprint(objective.stage(), identity, context.streams().seed());
         let checkpoint = context.checkpoints().map(|policy| CheckpointFile::new(policy, objective.stage()));
         let resumed = match &checkpoint {
-            Some(file) => file.resume(&fingerprint, &networks)?,
+            Some(file) => file.resume(&fingerprint, settings.epochs, &networks)?,
             None => None,
         };
         let (state, adams, best) = if let Some(resumed) = resumed {
@@ -361,7 +401,7 @@ impl<'a> Run<'a> {
 
 fn fingerprint(stage: &str, identity: &str, seed: u64) -> String {
     let mut hash = Sha256::new();
-    for part in [stage, identity, env!("CARGO_PKG_VERSION")] {
+    for part in [stage, identity, env!("CARGO_PKG_VERSION"), &TRAINING_VERSION.to_string()] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
