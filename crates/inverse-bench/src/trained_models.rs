@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inverse_core::{CheckpointPolicy, Dataset, Device, FitContext, FitError, Method};
+use inverse_models::nn::TRAINING_VERSION;
 use inverse_models::presets::PresetMethod;
 use inverse_models::{AnyMethod, NeuralAdjoint, NeuralAdjointModel, SavedModel};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::progress::{EpochProgress, Progress};
@@ -37,8 +39,7 @@ impl TrainedModels {
         progress: &Progress,
     ) -> Result<NeuralAdjointModel, StudyError> {
         // Only the surrogate is trained: other inference settings share its trainings.
-        let identity = identity(&(&method.surrogate, data.content_hash(), seed))?;
-        let folder = self.folder.join(format!("{task}-{}-{identity}", NeuralAdjoint::NAME));
+        let folder = self.place(task, NeuralAdjoint::NAME, &method.surrogate, data, seed)?;
         if is_complete(&folder) {
             let model = NeuralAdjointModel::load(&folder, self.device)?;
             return Ok(model.with_inference(method.start_count, method.starts, method.descent.clone())?);
@@ -55,12 +56,27 @@ impl TrainedModels {
         seed: u64,
         progress: &Progress,
     ) -> Result<Box<dyn SavedModel>, StudyError> {
-        let identity = identity(&(method.settings()?, data.content_hash(), seed))?;
-        let folder = self.folder.join(format!("{task}-{}-{identity}", method.name()));
+        let folder = self.place(task, method.name(), &method.settings()?, data, seed)?;
         if is_complete(&folder) {
             return Ok(inverse_models::load(&folder, self.device)?);
         }
         self.train(&folder, seed, progress, |context| method.fit(data, context))
+    }
+
+    /// The folder of one training. Its name hashes everything that the training's bits depend on: also the device,
+    /// and the version of the library and of its way of training.
+    fn place(
+        &self,
+        task: &str,
+        method: &str,
+        settings: &impl Serialize,
+        data: &Dataset,
+        seed: u64,
+    ) -> Result<PathBuf, StudyError> {
+        let device = self.device.to_string();
+        let versions = (env!("CARGO_PKG_VERSION"), TRAINING_VERSION);
+        let identity = identity(&(settings, data.content_hash(), seed, device, versions))?;
+        Ok(self.folder.join(format!("{task}-{method}-{identity}")))
     }
 
     fn train<M: SavedModel>(
@@ -94,8 +110,37 @@ fn is_complete(folder: &Path) -> bool {
 }
 
 /// The first eight bytes of a hash over everything that a training depends on.
-fn identity(parts: &impl serde::Serialize) -> Result<String, StudyError> {
+fn identity(parts: &impl Serialize) -> Result<String, StudyError> {
     let json = serde_json::to_vec(parts).map_err(|error| StudyError::Settings(error.to_string()))?;
     let hash = Sha256::digest(json);
     Ok(hash.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn trainings_that_differ_have_places_of_their_own() {
+        let data = |last: f64| Dataset::new(array![[0.0], [1.0]], array![[0.0], [last]]).unwrap();
+        let place = |device, settings: &str, last, seed| {
+            let models = TrainedModels::new(Path::new("models"), device);
+            models.place("task", "method", &settings, &data(last), seed).unwrap()
+        };
+        let one = place(Device::Cpu, "settings", 1.0, 1);
+        assert_eq!(place(Device::Cpu, "settings", 1.0, 1), one);
+        let others = BTreeSet::from([
+            one,
+            place(Device::Cuda(0), "settings", 1.0, 1),
+            place(Device::Cuda(1), "settings", 1.0, 1),
+            place(Device::Cpu, "others", 1.0, 1),
+            place(Device::Cpu, "settings", 2.0, 1),
+            place(Device::Cpu, "settings", 1.0, 2),
+        ]);
+        assert_eq!(others.len(), 6);
+    }
 }
