@@ -45,19 +45,24 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["--task", "D2", "--seed", "4"];
     let killed = folder.path().join("killed");
+    let mut hits = 0;
     for pause in [300, 900, 1500] {
         let mut child = table3()
             .args(["--profile", "smoke", "--quiet", "--out"])
             .arg(&killed)
             .args(arguments)
             .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(pause));
-        // On Unix this is SIGKILL; a run that was faster has already ended.
+        // On Unix this is SIGKILL; a run that was faster has already ended, and well.
         let _ = child.kill();
-        child.wait().unwrap();
+        hits += usize::from(!child.wait().unwrap().success());
+        let errors = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+        assert!(errors.is_empty(), "killed, not failed: {errors}");
     }
+    assert!(hits > 0, "every run was too fast to be killed");
     assert!(run(&arguments, &killed).status.success());
     let whole = folder.path().join("whole");
     assert!(run(&arguments, &whole).status.success());
@@ -73,8 +78,10 @@ fn mistakes_are_named() {
     for (arguments, out, words) in [
         (["--task", "D9"], &out, "found `D9`"),
         (["--proposals", "0"], &out, "`--proposals`: expected at least 1, found 0"),
-        (["--proposals", "100000"], &out, "`n`: expected 1 to 250, found 100000"),
+        (["--proposals", "251"], &out, "`--proposals`: expected 1 to 250, found 251 with NA"),
+        (["--proposals", "18446744073709551615"], &out, "`--proposals`: expected 1 to 16777216"),
         (["--targets", "0"], &out, "`--targets`"),
+        (["--targets", "18446744073709551615"], &out, "`--targets`: expected 1 to 16777216"),
         (["--method", "gan"], &out, "found `gan`"),
         (["--seed", "1"], &file, "cannot write"),
     ] {
@@ -84,4 +91,5 @@ fn mistakes_are_named() {
         assert!(message.starts_with("error: ") && message.contains(words), "{arguments:?}: {message}");
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    assert!(!out.join("models").exists(), "mistakes are found before any training");
 }

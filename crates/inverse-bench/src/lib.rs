@@ -15,6 +15,7 @@
 //! - `cuda`: trains and proposes on NVIDIA GPUs; needs the CUDA toolkit to build.
 
 mod arguments;
+mod candidates;
 mod curve_figure;
 mod error_map;
 mod figure;
@@ -22,6 +23,7 @@ mod line_figure;
 mod paper;
 mod profile;
 mod progress;
+mod proposal_limit;
 mod result_files;
 mod study;
 mod table;

@@ -2,20 +2,21 @@
 
 use inverse_core::InvalidArgument;
 
-/// Number, what its figures are, and the figures as CSV.
-const TABLES: &[(usize, &str, &str)] = &[
+/// Number, what its figures are, the T of those that are r_T, and the figures as CSV.
+const TABLES: &[(usize, &str, Option<usize>, &str)] = &[
     (
         2,
         "inference time for 1,000 solutions, s",
+        None,
         include_str!("../data/paper/table2_inference_seconds_1000.csv"),
     ),
-    (3, "r_T at T = 200", include_str!("../data/paper/table3_r200.csv")),
-    (4, "posterior matching, MMD", include_str!("../data/paper/table4_mmd.csv")),
-    (5, "NA ablation, r_T at T = 200", include_str!("../data/paper/table5_na_ablation_r200.csv")),
-    (7, "r_T at T = 1", include_str!("../data/paper/table7_r1.csv")),
-    (8, "trainable parameters, millions", include_str!("../data/paper/table8_parameters_millions.csv")),
-    (9, "saved model, MB", include_str!("../data/paper/table9_saved_megabytes.csv")),
-    (10, "training time, s", include_str!("../data/paper/table10_training_seconds.csv")),
+    (3, "r_T at T = 200", Some(200), include_str!("../data/paper/table3_r200.csv")),
+    (4, "posterior matching, MMD", None, include_str!("../data/paper/table4_mmd.csv")),
+    (5, "NA ablation, r_T at T = 200", Some(200), include_str!("../data/paper/table5_na_ablation_r200.csv")),
+    (7, "r_T at T = 1", Some(1), include_str!("../data/paper/table7_r1.csv")),
+    (8, "trainable parameters, millions", None, include_str!("../data/paper/table8_parameters_millions.csv")),
+    (9, "saved model, MB", None, include_str!("../data/paper/table9_saved_megabytes.csv")),
+    (10, "training time, s", None, include_str!("../data/paper/table10_training_seconds.csv")),
 ];
 
 /// The paper's name of each task that the library knows by another.
@@ -33,6 +34,8 @@ pub struct PaperTable {
     pub number: usize,
     /// What the figures are, with their unit.
     pub title: &'static str,
+    /// T, where the figures are re-simulation errors r_T.
+    pub proposals: Option<usize>,
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
 }
@@ -44,13 +47,19 @@ pub struct PaperTable {
 pub fn paper_table(number: usize) -> Result<PaperTable, InvalidArgument> {
     let known = || TABLES.iter().map(|(number, ..)| number.to_string()).collect::<Vec<_>>().join(", ");
     let unknown = || InvalidArgument::new("number", format!("one of {}", known()), number);
-    let (number, title, text) = TABLES.iter().find(|(table, ..)| *table == number).ok_or_else(unknown)?;
+    let (number, title, proposals, text) =
+        TABLES.iter().find(|(table, ..)| *table == number).ok_or_else(unknown)?;
     let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
     let columns = lines.next().unwrap_or_default();
-    Ok(PaperTable { number: *number, title, columns, rows: lines.collect() })
+    Ok(PaperTable { number: *number, title, proposals: *proposals, columns, rows: lines.collect() })
 }
 
 impl PaperTable {
+    /// As [`PaperTable::value`], of r_T at that T; `None` where the table's figures are at another T, or no r_T.
+    pub fn error(&self, row: &str, column: &str, proposals: usize) -> Option<f64> {
+        self.value(row, column).filter(|_| self.proposals == Some(proposals))
+    }
+
     /// The figure in the row of that name (a task's name, or the paper's) and the column of that name.
     pub fn value(&self, row: &str, column: &str) -> Option<f64> {
         let (row, column) = (paper_name(row), paper_name(column));
@@ -79,6 +88,21 @@ mod tests {
         assert_eq!(paper_table(5).unwrap().value("E1", "ballistics"), Some(4.78));
         assert_eq!(paper_table(7).unwrap().value("robotic-arm", "NA"), Some(2e-4));
         assert!(paper_table(6).unwrap_err().to_string().contains("2, 3, 4, 5, 7, 8, 9, 10"));
+    }
+
+    #[test]
+    fn errors_are_those_at_the_tables_own_t() {
+        let error = |number, proposals| paper_table(number).unwrap().error("ballistics", "NA", proposals);
+        assert_eq!(error(3, 200), Some(2.5e-7));
+        assert_eq!(error(3, 50), None);
+        assert_eq!(error(7, 200), None);
+        assert!(error(7, 1).is_some());
+        assert!(paper_table(5).unwrap().error("E1", "ballistics", 200).is_some());
+        assert!(paper_table(4).unwrap().value("ballistics", "NA").is_some());
+        assert_eq!(error(4, 200), None, "an MMD is no r_T");
+        for (number, title, proposals, _) in TABLES {
+            assert_eq!(title.contains("r_T"), proposals.is_some(), "table {number}");
+        }
     }
 
     #[test]

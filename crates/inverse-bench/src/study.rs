@@ -11,15 +11,17 @@ use inverse_metrics::{ConfidenceInterval, MetricError, ResimulationErrors, resim
 use inverse_models::presets::PresetMethod;
 use inverse_models::{
     AnyMethod, InputDescentSettings, ModelFileError, NeuralAdjoint, NeuralAdjointModel, SavedModel, Starts,
-    method_by_name, method_names,
+    any_method, method_by_name, method_names,
 };
 use inverse_tasks::UnknownTask;
 use ndarray::{Array3, ArrayView2, Axis, concatenate};
 use rand::Rng;
 use thiserror::Error;
 
+use crate::candidates::Candidates;
 use crate::paper::paper_name;
 use crate::progress::Progress;
+use crate::proposal_limit::{check_proposals, neural_adjoint_settings};
 use crate::trained_models::TrainedModels;
 use crate::{Profile, ResultFileError, ResultFolder, ScoreRow, StudyArguments, TaskResult, paper_table};
 
@@ -148,8 +150,12 @@ impl Study {
     /// # Errors
     /// As [`Study::result`].
     pub fn grid(&self) -> Result<Vec<TaskResult>, StudyError> {
-        let cells = self.tasks.iter().flat_map(|task| self.methods.iter().map(move |method| (task, method)));
-        cells.map(|(task, method)| self.result(&**task, method)).collect()
+        let cells = || self.tasks.iter().flat_map(|task| self.methods.iter().map(move |name| (task, name)));
+        // Before the first training: a mistake about the last method shall not cost the hours of the others.
+        for (task, name) in cells() {
+            self.check_proposals(&*method_by_name(name, task.name(), self.arguments.profile.source())?)?;
+        }
+        cells().map(|(task, name)| self.result(&**task, name)).collect()
     }
 
     /// Trains a method on a task as often as the profile says, and scores the best training.
@@ -171,6 +177,7 @@ impl Study {
         method: &dyn AnyMethod,
         label: &str,
     ) -> Result<TaskResult, StudyError> {
+        self.check_proposals(method)?;
         let progress = Progress::new(task.name(), self.arguments.quiet);
         let (model, validation) = self.best_model(task, method, &progress)?;
         let errors = self.score(task, &*model, &progress)?;
@@ -189,8 +196,7 @@ impl Study {
         progress: &Progress,
     ) -> Result<(Box<dyn SavedModel>, Vec<f64>), StudyError> {
         if method.name() == NeuralAdjoint::NAME {
-            let settings = serde_json::from_str(&method.settings()?);
-            let method = settings.map_err(|error| StudyError::Settings(error.to_string()))?;
+            let method = neural_adjoint_settings(method)?;
             let (model, validation) = self.best_neural_adjoint(task, &method, progress)?;
             return Ok((Box::new(model), validation));
         }
@@ -214,6 +220,10 @@ impl Study {
         candidates.best()
     }
 
+    fn check_proposals(&self, method: &dyn AnyMethod) -> Result<(), StudyError> {
+        check_proposals(self.arguments.proposals, method, self.arguments.profile.pairs())
+    }
+
     fn trainings(&self) -> usize {
         self.arguments.trainings.unwrap_or(self.arguments.profile.trainings())
     }
@@ -228,6 +238,7 @@ impl Study {
         method: &NeuralAdjoint,
         variants: &[(&str, Starts, InputDescentSettings)],
     ) -> Result<Vec<TaskResult>, StudyError> {
+        self.check_proposals(&*any_method(method.clone()))?;
         let progress = Progress::new(task.name(), self.arguments.quiet);
         let (model, validation) = self.best_neural_adjoint(task, method, &progress)?;
         let mut results = Vec::new();
@@ -297,7 +308,8 @@ impl Study {
         RandomStreams::new(self.arguments.seed).family(task.name(), 0)
     }
 
-    /// Rows of a table at one T, with 95% intervals, beside the figures of the paper's table `number`.
+    /// Rows of a table at one T, with 95% intervals, beside the figures of the paper's table `number`; those stay
+    /// empty where they are at another T.
     ///
     /// # Errors
     /// [`StudyError`] where T is more than there are proposals, or the paper has no such table.
@@ -318,8 +330,8 @@ impl Study {
                 errors.confidence_interval(proposals, LEVEL, RESAMPLES, &mut rng)?;
             let curve = errors.curve();
             let figure = paper
-                .value(&result.task, &result.method)
-                .or_else(|| paper.value(&result.method, paper_name(&result.task)));
+                .error(&result.task, &result.method, proposals)
+                .or_else(|| paper.error(&result.method, paper_name(&result.task), proposals));
             rows.push(ScoreRow {
                 task: result.task.clone(),
                 method: result.method.clone(),
@@ -345,32 +357,6 @@ fn methods(asked: &[String], profile: Profile) -> Result<Vec<&'static str>, Inva
     // Every task has the presets of a profile: any will do to know the method's name.
     let name = |asked: &String| Ok(method_by_name(asked, "", profile.source())?.name());
     asked.iter().map(name).collect()
-}
-
-/// Trainings of one method, and which is the best so far.
-struct Candidates<M> {
-    errors: Vec<f64>,
-    best: Option<(f64, M)>,
-}
-
-impl<M> Default for Candidates<M> {
-    fn default() -> Self {
-        Self { errors: Vec::new(), best: None }
-    }
-}
-
-impl<M> Candidates<M> {
-    fn add(&mut self, error: f64, model: M) {
-        self.errors.push(error);
-        if self.best.as_ref().is_none_or(|(lowest, _)| error < *lowest) {
-            self.best = Some((error, model));
-        }
-    }
-
-    fn best(self) -> Result<(M, Vec<f64>), StudyError> {
-        let nothing = || InvalidArgument::new("--trainings", "a training with a finite r_1", "none");
-        Ok((self.best.ok_or_else(nothing)?.1, self.errors))
-    }
 }
 
 /// Proposes block by block; the same proposals as one call gives, because targets are drawn in order.
