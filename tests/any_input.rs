@@ -1,9 +1,12 @@
 //! Random shapes and values at the public functions of the light crates: an answer or an error, no panic.
+//!
+//! Networks, settings of methods, and figures have such tests in their crates: `any_network.rs`, `any_settings.rs`,
+//! `any_figure.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
-use inverse::core::{Standardizer, check_matrix, numerical_jacobian};
+use inverse::core::{LARGEST_PAIRS, SimulationError, Standardizer, check_matrix, numerical_jacobian};
 use inverse::prelude::*;
-use ndarray::{Array1, Array2, Array3};
+use ndarray::{Array1, Array2, Array3, ArrayView2};
 use proptest::prelude::*;
 
 fn value() -> impl Strategy<Value = f64> {
@@ -21,8 +24,76 @@ fn matrix() -> impl Strategy<Value = Array2<f64>> {
     })
 }
 
+/// A simulator that answers whatever it was given, in any shape, and promises something else.
+struct Faulty {
+    dims: (usize, usize),
+    answer: Option<Array2<f64>>,
+}
+
+impl Simulator for Faulty {
+    fn dim_x(&self) -> usize {
+        self.dims.0
+    }
+
+    fn dim_y(&self) -> usize {
+        self.dims.1
+    }
+
+    fn simulate(&self, _x: ArrayView2<'_, f64>) -> Result<Array2<f64>, SimulationError> {
+        self.answer.clone().ok_or_else(|| SimulationError::Failed("no connection".into()))
+    }
+}
+
+/// JSON of two arrays as `ndarray` writes them, with lengths that may be those of no array.
+fn two_arrays(names: [&str; 2], values: [&[f64]; 2], lengths: [usize; 2]) -> serde_json::Value {
+    let array = |index: usize| serde_json::json!({ "v": 1, "dim": [lengths[index]], "data": values[index] });
+    serde_json::json!({ names[0]: array(0), names[1]: array(1) })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn datasets_of_any_size(n in prop_oneof![8 => 0..9_usize, 1 => any::<usize>(), 1 => Just(usize::MAX)]) {
+        prop_assume!(!(9..=LARGEST_PAIRS).contains(&n));
+        for name in inverse::tasks::names() {
+            let task = inverse::tasks::by_name(name).unwrap();
+            let data = Dataset::from_task(&*task, n, &mut RandomStreams::new(1).stream("any", 0));
+            prop_assert_eq!(data.is_ok(), (1..9).contains(&n));
+        }
+    }
+
+    #[test]
+    fn faulty_simulators(dims in (0..4_usize, 0..4_usize), answer in prop::option::of(matrix()), x in matrix(), step in value()) {
+        let simulator = Faulty { dims, answer };
+        if let Ok(jacobian) = numerical_jacobian(&simulator, x.view(), step) {
+            prop_assert_eq!(jacobian.dim(), (x.nrows(), dims.1, dims.0));
+        }
+        if let Ok(prior) = BoxPrior::new(&vec![0.0; dims.0], &vec![1.0; dims.0]) {
+            let task = SimulatedTask::new("faulty", simulator, prior).unwrap();
+            if let Ok(data) = Dataset::from_task(&task, x.nrows(), &mut RandomStreams::new(1).stream("any", 0)) {
+                prop_assert_eq!((data.x().dim(), data.y().dim()), ((x.nrows(), dims.0), (x.nrows(), dims.1)));
+            }
+        }
+    }
+
+    #[test]
+    fn files_of_domains_and_standardizers(a in prop::collection::vec(value(), 0..4), b in prop::collection::vec(value(), 0..4), extra in (0..8_usize, 0..8_usize), x in matrix()) {
+        // Mostly the lengths that belong there.
+        let lengths = [a.len() + usize::from(extra.0 == 0), b.len() + usize::from(extra.1 == 0)];
+        let json = two_arrays(["center", "range"], [&a, &b], lengths);
+        if let Ok(domain) = serde_json::from_value::<Domain>(json) {
+            prop_assert!(Domain::new(domain.center().to_owned(), domain.range().to_owned()).is_ok());
+            let _ = domain.boundary_loss(x.view());
+            prop_assert_eq!(serde_json::from_value::<Domain>(serde_json::to_value(&domain).unwrap()).unwrap(), domain);
+        }
+        let json = two_arrays(["mean", "scale"], [&a, &b], lengths);
+        if let Ok(standardizer) = serde_json::from_value::<Standardizer>(json) {
+            prop_assert!(standardizer.validate().is_ok());
+            let _ = standardizer.transform(x.view());
+            let _ = standardizer.inverse(x.view());
+        }
+    }
 
     #[test]
     fn core_types(a in matrix(), b in matrix(), share in value(), step in value(), rows in prop::collection::vec(0..9_usize, 0..5)) {
