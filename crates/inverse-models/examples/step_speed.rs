@@ -7,6 +7,7 @@ use std::time::Instant;
 use candle_core::{Device, Result, Tensor};
 use inverse_core::RandomStreams;
 use inverse_models::nn::{Activation, Mlp, MlpSettings, TrainableNetwork};
+use rand::RngExt;
 
 fn median_seconds(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut times = Vec::new();
@@ -30,16 +31,21 @@ fn main() -> Result<()> {
     };
     let mut stream = RandomStreams::new(1).stream("weights", 0);
     let network = Mlp::new(&settings, &device, &mut stream)?;
-    let x = Tensor::randn(0_f32, 1.0, (1024, 4), &device)?;
-    let y = Tensor::randn(0_f32, 1.0, (1024, 1), &device)?;
+    // Not `Tensor::randn`: candle's generator cannot be seeded on the host.
+    let mut draw = |rows: usize, columns: usize| {
+        let values: Vec<f32> = (0..rows * columns).map(|_| stream.random_range(-1.0..1.0)).collect();
+        Tensor::from_vec(values, (rows, columns), &device)
+    };
+    let x = draw(1024, 4)?;
+    let y = draw(1024, 1)?;
     let training = median_seconds(|| {
         let loss = (network.forward(&x)? - &y)?.sqr()?.mean_all()?;
         let gradients = loss.backward()?;
         assert!(gradients.get(network.parameters()).is_some());
         Ok(())
     })?;
-    let weight = Tensor::randn(0_f32, 1.0, (500, 500), &device)?;
-    let batch = Tensor::randn(0_f32, 1.0, (1024, 500), &device)?;
+    let weight = draw(500, 500)?;
+    let batch = draw(1024, 500)?;
     let product = median_seconds(|| batch.matmul(&weight).map(drop))?;
     println!(
         "training step, 1024 rows: {:.1} ms, {:.2} of the products",
@@ -48,10 +54,10 @@ fn main() -> Result<()> {
     );
 
     let frozen = network.freeze()?;
-    let x = Tensor::randn(0_f32, 1.0, (2048, 4), &device)?;
-    let y = Tensor::randn(0_f32, 1.0, (2048, 1), &device)?;
+    let x = draw(2048, 4)?;
+    let y = draw(2048, 1)?;
     let step = median_seconds(|| frozen.error_and_gradient(&x, &y, &[1.0]).map(drop))?;
-    let batch = Tensor::randn(0_f32, 1.0, (2048, 500), &device)?;
+    let batch = draw(2048, 500)?;
     let product = median_seconds(|| batch.matmul(&weight).map(drop))?;
     println!(
         "input gradient, 2048 rows: {:.1} ms, {:.2} of the products",
