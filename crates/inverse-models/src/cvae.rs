@@ -147,7 +147,7 @@ impl PresetMethod for ConditionalVae {
 fn tuned_preset(task: &str) -> ConditionalVae {
     let (activation, latent, divergence_weight, training) = match task {
         "sine-wave" => (Activation::Relu, Some(3), 0.03, cosine_training(150, 128, 2e-3)),
-        "ballistics" => (Activation::Silu, None, 0.03, cosine_training(200, 128, 1e-3)),
+        "ballistics" => (Activation::Silu, None, 0.03, cosine_training(200, 128, 2e-3)),
         _ => (Activation::Relu, None, 0.02, cosine_training(150, 128, 2e-3)),
     };
     ConditionalVae {
