@@ -105,12 +105,18 @@ impl PresetMethod for MixtureDensityNetwork {
             Source::Authors => authors,
             Source::Tuned => {
                 let known = authors.unwrap_or_else(|_| released(vec![500; 4], 10));
+                // Where one number goes in, narrow layers are enough, and leave room for more steps.
+                let (hidden, epochs) = match task {
+                    "sine-wave" => (vec![256; 4], 150),
+                    _ => (known.hidden, 60),
+                };
                 Ok(Self {
+                    hidden,
                     activation: Activation::Silu,
                     batch_norm: false,
                     training: TrainingSettings {
                         gradient_limit: Some(15.0),
-                        ..cosine_training(60, 128, 5e-4)
+                        ..cosine_training(epochs, 128, 5e-4)
                     },
                     relabelling: Some(tuned_relabelling()),
                     ..known

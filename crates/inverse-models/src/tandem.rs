@@ -79,13 +79,7 @@ impl PresetMethod for Tandem {
     fn preset(task: &str, source: Source) -> Result<Self, InvalidArgument> {
         match source {
             Source::Authors => authors_preset(task),
-            Source::Tuned => Ok(Self {
-                surrogate: smooth_regression(surrogate_widths(task), 60),
-                inverse: smooth_regression(vec![500; 4], 60),
-                // The arm's prior has no ends: targets of its tails need designs a little outside eq. 5's
-                // interval, and a full weight misses them by what it keeps back.
-                boundary_weight: if task == "robotic-arm" { 0.1 } else { 1.0 },
-            }),
+            Source::Tuned => Ok(tuned_preset(task)),
             Source::Quick => Ok(Self {
                 surrogate: smooth_regression(vec![128; 3], 40),
                 inverse: smooth_regression(vec![64; 3], 30),
@@ -97,6 +91,22 @@ impl PresetMethod for Tandem {
     fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
         let inverse = self.inverse.shape(dim_y, dim_x);
         self.surrogate.shape(dim_x, dim_y).parameter_count().saturating_add(inverse.parameter_count())
+    }
+}
+
+/// The authors' widths, trained as [`smooth_regression`] trains.
+fn tuned_preset(task: &str) -> Tandem {
+    // These priors have no ends: targets of their tails need designs a little outside eq. 5's interval, and a full
+    // weight misses them by what it keeps back.
+    let boundary_weight = if matches!(task, "ballistics" | "robotic-arm") { 0.1 } else { 1.0 };
+    let (forward, inverse) = match task {
+        "robotic-arm" => (vec![300; 2], vec![500; 3]),
+        _ => (surrogate_widths(task), vec![500; 4]),
+    };
+    Tandem {
+        surrogate: smooth_regression(forward, 60),
+        inverse: smooth_regression(inverse, 60),
+        boundary_weight,
     }
 }
 
