@@ -29,6 +29,7 @@
 
 mod ballistics;
 mod fixed_prior;
+pub mod metamaterial;
 mod registry;
 mod robotic_arm;
 mod rows;
