@@ -1,9 +1,9 @@
-//! D4, the metamaterial: reflectance spectra of a super-cell of four dielectric cylinders (section 5.1).
+//! D4, the metamaterial: reflectance spectra of a super-cell of four dielectric cylinders.
 //!
 //! The authors ran a full-wave solver. [`MetamaterialSolver`] stands where theirs stood: a coupled-dipole model
-//! from published formulas, exact in its lattice sums and in its energy balance, about a thousand times
-//! faster, and a model: `docs/metamaterial.md` says what it leaves out. x and y are the authors': eight scaled
-//! heights and radii in, 300 reflectances from 0.8 to 1.5 THz out.
+//! from published formulas, exact in its lattice sums and in its energy balance, and yet a model:
+//! `docs/metamaterial.md` says what it leaves out. x and y are the authors': eight scaled heights and radii in,
+//! 300 reflectances from 0.8 to 1.5 THz out.
 //!
 //! ```
 //! use inverse_core::{Prior, RandomStreams, Simulator};
@@ -39,9 +39,9 @@ use crate::fixed_prior::fixed_prior;
 /// The orders of the four cylinders that give the same spectrum: cylinder `SYMMETRIES[s][i]` moves to site i.
 ///
 /// The array has no origin: moving it by half a period along x exchanges sites 0 ↔ 1 and 2 ↔ 3, along y
-/// 0 ↔ 2 and 1 ↔ 3, along both 0 ↔ 3 and 1 ↔ 2. Mirrors at x and y planes do nothing else. A quarter turn or a
-/// mirror at the diagonal does turn the incident field as well, and other orders change who is whose neighbour.
-/// So each simulated design stands for four, the paper's fourfold augmentation; see [`permuted`].
+/// 0 ↔ 2 and 1 ↔ 3, along both 0 ↔ 3 and 1 ↔ 2. Mirrors at planes along x or y give the same four orders. A
+/// quarter turn or a mirror at a diagonal turns the incident field too, and all other orders change who is whose
+/// neighbour. So each simulated design stands for four, the paper's fourfold augmentation; see [`permuted`].
 pub const SYMMETRIES: [[usize; 4]; 4] = [[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]];
 
 /// The design with its four cylinders in another order.

@@ -16,25 +16,20 @@ pub(super) fn solve(mut matrix: [[Complex64; 4]; 4], mut right: [Complex64; 4]) 
         matrix.swap(column, pivot);
         right.swap(column, pivot);
         let inverse = matrix[column][column].inv();
-        for row in column + 1..4 {
-            let factor = matrix[row][column] * inverse;
-            for entry in column + 1..4 {
-                let above = matrix[column][entry];
-                matrix[row][entry] -= factor * above;
-            }
-            let above = right[column];
-            right[row] -= factor * above;
-        }
+        matrix[column].iter_mut().skip(column + 1).for_each(|entry| *entry *= inverse);
         right[column] *= inverse;
-        for entry in column + 1..4 {
-            matrix[column][entry] *= inverse;
+        let (pivot_row, pivot_right) = (matrix[column], right[column]);
+        for (row, value) in matrix.iter_mut().zip(&mut right).skip(column + 1) {
+            let factor = row[column];
+            for (entry, above) in row.iter_mut().zip(pivot_row).skip(column + 1) {
+                *entry -= factor * above;
+            }
+            *value -= factor * pivot_right;
         }
     }
-    for column in (0..3).rev() {
-        for entry in column + 1..4 {
-            let known = right[entry];
-            right[column] -= matrix[column][entry] * known;
-        }
+    for row in (0..3).rev() {
+        let known: Complex64 = matrix[row].iter().zip(right).skip(row + 1).map(|(entry, x)| entry * x).sum();
+        right[row] -= known;
     }
     right
 }

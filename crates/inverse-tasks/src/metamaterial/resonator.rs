@@ -176,6 +176,9 @@ mod tests {
             assert_relative_eq!(resonance.frequency, frequency, max_relative = 0.03);
             assert_relative_eq!(resonance.radiation_q, q, max_relative = 0.15);
         }
+        // Were h of the printed fits the full height, r/2H would stand where r/H does.
+        let misread = Cylinder { height: 2.0 * 4.6, radius: 5.25 }.dipole_modes(38.0).unwrap();
+        assert!(misread.magnetic.frequency < 4.5);
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn respond(coupling: &Matrix, oscillators: &[Oscillator; 4], k: f64) -> [Complex
 }
 
 impl MetamaterialSolver {
-    /// A solver of these settings; it computes the lattice sums, a few hundredths of a second.
+    /// A solver of these settings; it computes the lattice sums, which takes longer than many spectra.
     ///
     /// # Errors
     /// As [`MetamaterialSettings::check`].
