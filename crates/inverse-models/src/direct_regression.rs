@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::device::{backend, propose_backend};
 use crate::fitted::Fitted;
 use crate::latent_sampling::LARGEST_PROPOSAL_COUNT;
-use crate::nn::{FrozenMlp, Mlp, Pairs, TrainingReport, train};
+use crate::nn::{FrozenMlp, Pairs, TrainingReport, train};
 use crate::presets::{PresetMethod, Source, smooth_regression};
 use crate::registry::LoadableMethod;
+use crate::regression_network::RegressionNetwork;
 use crate::saved_model::{self, ModelFile, SavedModel, insert_network};
 use crate::standardized_data::{StandardizedData, array, tensor};
 use crate::surrogate::{Regression, RegressionSettings};
@@ -64,7 +65,7 @@ impl PresetMethod for DirectRegression {
     }
 
     fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
-        self.network.shape(dim_y, dim_x).parameter_count()
+        self.network.parameter_count(dim_y, dim_x)
     }
 }
 
@@ -73,12 +74,12 @@ impl Method for DirectRegression {
 
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
         let settings = &self.network.training;
-        settings.validate()?;
-        let shape = self.network.shape(data.y().ncols(), data.x().ncols());
-        shape.validate()?;
+        let (inputs, outputs) = (data.y().ncols(), data.x().ncols());
+        self.network.validate(inputs, outputs)?;
         let pairs = StandardizedData::new(data, settings.validation_share, context)?;
         let mut stream = context.streams().stream("direct regression weights", 0);
-        let network = Mlp::new(&shape, &pairs.device, &mut stream).map_err(backend)?;
+        let network = RegressionNetwork::new(&self.network, inputs, outputs, &pairs.device, &mut stream)
+            .map_err(backend)?;
         let objective = Regression { stage: "inverse network", network };
         let turned = |pairs: &Pairs| Pairs { x: pairs.y.clone(), y: pairs.x.clone() };
         let (training, validation) = (turned(&pairs.training), turned(&pairs.validation));

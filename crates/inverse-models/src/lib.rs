@@ -60,6 +60,7 @@ mod neural_adjoint_file;
 pub mod nn;
 pub mod presets;
 mod registry;
+mod regression_network;
 mod relabelling;
 mod saved_model;
 mod standardized_data;
