@@ -123,7 +123,9 @@ impl ProxySimulator {
             ensemble += squared_distance(self.y.inverse(mean(&predictions).view())?.view(), y);
         }
         let count = y.len() as f64;
-        members.iter_mut().for_each(|sum| *sum /= count);
+        for sum in &mut members {
+            *sum /= count;
+        }
         Ok(ProxyErrors { ensemble: ensemble / count, members })
     }
 

@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 use inverse_core::{InvalidArgument, Stream};
 
-use crate::nn::{FrozenMlp, HeadNetwork, Mlp, MlpSettings, Network, TrainableNetwork};
+use crate::nn::{ConvolutionalHead, FrozenMlp, HeadNetwork, Mlp, MlpSettings, Network, TrainableNetwork};
 use crate::surrogate::RegressionSettings;
 
 impl RegressionSettings {
@@ -33,7 +33,7 @@ impl RegressionSettings {
 
     /// Number of trainable parameters for designs and measurements of those widths.
     pub fn parameter_count(&self, inputs: usize, outputs: usize) -> usize {
-        let head = self.head.as_ref().map_or(0, |head| head.parameter_count());
+        let head = self.head.as_ref().map_or(0, ConvolutionalHead::parameter_count);
         self.stack(inputs, outputs).parameter_count().saturating_add(head)
     }
 }

@@ -226,7 +226,9 @@ impl ConvolutionalHead {
             if with_bias {
                 let length = values.len() / layer.channels;
                 for (channel, bias) in values.chunks_exact_mut(length).zip(bias) {
-                    channel.iter_mut().for_each(|value| *value += f64::from(*bias));
+                    for value in channel {
+                        *value += f64::from(*bias);
+                    }
                 }
             }
             rest = more;
