@@ -34,7 +34,7 @@ pub mod prelude {
     pub use inverse_models::presets::{PresetMethod, Source};
     pub use inverse_models::{
         ConditionalInvertibleNetwork, ConditionalVae, DirectRegression, InvertibleNetwork,
-        MixtureDensityNetwork, NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, RegressionSettings,
-        SavedModel, Surrogate, Tandem,
+        MixtureDensityNetwork, NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, Precision, ProxyRecipe,
+        ProxySimulator, RegressionSettings, SavedModel, Surrogate, Tandem,
     };
 }

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::deterministic_proposals::propose_one;
 use crate::device::backend;
 use crate::fitted::Fitted;
-use crate::nn::{FrozenMlp, Mlp, Pairs, TrainingReport, train};
+use crate::nn::{FrozenMlp, Pairs, TrainingReport, train};
 use crate::presets::{PresetMethod, Source, smooth_regression};
 use crate::registry::LoadableMethod;
+use crate::regression_network::RegressionNetwork;
 use crate::saved_model::{self, ModelFile, SavedModel, insert_network};
 use crate::standardized_data::StandardizedData;
 use crate::surrogate::{Regression, RegressionSettings};
@@ -63,7 +64,7 @@ impl PresetMethod for DirectRegression {
     }
 
     fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
-        self.network.shape(dim_y, dim_x).parameter_count()
+        self.network.parameter_count(dim_y, dim_x)
     }
 }
 
@@ -72,12 +73,12 @@ impl Method for DirectRegression {
 
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
         let settings = &self.network.training;
-        settings.validate()?;
-        let shape = self.network.shape(data.y().ncols(), data.x().ncols());
-        shape.validate()?;
+        let (inputs, outputs) = (data.y().ncols(), data.x().ncols());
+        self.network.validate(inputs, outputs)?;
         let pairs = StandardizedData::new(data, settings.validation_share, context)?;
         let mut stream = context.streams().stream("direct regression weights", 0);
-        let network = Mlp::new(&shape, &pairs.device, &mut stream).map_err(backend)?;
+        let network = RegressionNetwork::new(&self.network, inputs, outputs, &pairs.device, &mut stream)
+            .map_err(backend)?;
         let objective = Regression { stage: "inverse network", network };
         let turned = |pairs: &Pairs| Pairs { x: pairs.y.clone(), y: pairs.x.clone() };
         let (training, validation) = (turned(&pairs.training), turned(&pairs.validation));

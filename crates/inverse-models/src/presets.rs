@@ -75,6 +75,7 @@ pub(crate) fn smooth_regression(hidden: Vec<usize>, epochs: usize) -> Regression
         hidden,
         activation: Activation::Silu,
         batch_norm: false,
+        head: None,
         training: cosine_training(epochs, 128, 2e-3),
     }
 }

@@ -3,6 +3,7 @@
 //! A folder holds `model.safetensors`, which is complete by itself, and `model.json`, a copy of its header
 //! for people to read. Loading reads the first, runs no code from it, and checks every number it uses.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use inverse_core::{Device, Domain, InvalidArgument, InverseModel, Standardizer};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::device::open_device;
 use crate::nn::{FrozenMlp, MlpSettings, TrainingReport};
 use crate::registry::{self, LoadableMethod};
-use crate::tensor_file::{self, ModelFileError, NamedTensors, take_tensor};
+use crate::tensor_file::{self, ModelFileError, NamedTensors, Precision, take_tensor};
 
 const TENSORS: &str = "model.safetensors";
 const READABLE_COPY: &str = "model.json";
@@ -64,7 +65,18 @@ pub(crate) fn load_as<M: LoadableMethod>(folder: &Path, device: Device) -> Resul
 /// Reads a model's file; with `method`, that of no other method.
 pub(crate) fn open(folder: &Path, method: Option<&str>, device: Device) -> Result<ModelFile, ModelFileError> {
     let path = folder.join(TENSORS);
-    let (header, tensors) = tensor_file::read::<ModelHeader>(&path)?;
+    let bytes = fs::read(&path).map_err(|source| ModelFileError::Io { path: path.clone(), source })?;
+    parse(path, &bytes, method, device)
+}
+
+/// Reads the bytes of a model's file, which errors call `path`.
+pub(crate) fn parse(
+    path: PathBuf,
+    bytes: &[u8],
+    method: Option<&str>,
+    device: Device,
+) -> Result<ModelFile, ModelFileError> {
+    let (header, tensors) = tensor_file::parse::<ModelHeader>(&path, bytes)?;
     if let Some(method) = method.filter(|method| *method != header.method) {
         let (expected, found) = (format!("a model of method {method}"), header.method);
         return Err(ModelFileError::Mismatch { path, expected, found });
@@ -90,13 +102,24 @@ pub(crate) fn save(
     tensors: &NamedTensors,
 ) -> Result<(), ModelFileError> {
     let path = folder.join(TENSORS);
+    let header = save_file(&path, method, description, tensors, Precision::Single)?;
+    tensor_file::write_bytes(&folder.join(READABLE_COPY), header.as_bytes())
+}
+
+/// Writes a model to one file; returns its header as JSON.
+pub(crate) fn save_file(
+    path: &Path,
+    method: &str,
+    description: &impl Serialize,
+    tensors: &NamedTensors,
+    precision: Precision,
+) -> Result<String, ModelFileError> {
     let description = serde_json::to_value(description)
-        .map_err(|error| ModelFileError::foreign(&path, "a description that JSON can hold", error))?;
+        .map_err(|error| ModelFileError::foreign(path, "a description that JSON can hold", error))?;
     let library_version = env!("CARGO_PKG_VERSION").to_owned();
     let header = ModelHeader { method: method.to_owned(), library_version, description };
-    tensor_file::write(&path, &header, tensors)?;
-    let json = tensor_file::header_json(&path, &header)?;
-    tensor_file::write_bytes(&folder.join(READABLE_COPY), json.as_bytes())
+    tensor_file::write_as(path, &header, tensors, precision)?;
+    tensor_file::header_json(path, &header)
 }
 
 /// A model file that was read and waits to become a model.

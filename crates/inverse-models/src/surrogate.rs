@@ -1,5 +1,7 @@
 //! The surrogate f̂: a network that imitates the simulator (section 3, step i).
 
+use std::fmt;
+
 use candle_core::Tensor;
 use inverse_core::{Dataset, FitContext, FitError, ProposeError, Standardizer, Stream, check_matrix};
 use ndarray::{Array2, ArrayView2};
@@ -7,15 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{backend, propose_backend};
 use crate::nn::{
-    Activation, FrozenMlp, Mlp, MlpSettings, Objective, Pairs, TrainableNetwork, TrainingReport,
+    Activation, ConvolutionalHead, FrozenMlp, Network, Objective, Pairs, TrainableNetwork, TrainingReport,
     TrainingSettings, train, train_earlier_stage,
 };
+use crate::regression_network::RegressionNetwork;
 use crate::saved_model::{ModelFile, insert_network};
 use crate::standardized_data::{StandardizedData, array, tensor};
 use crate::tensor_file::{ModelFileError, NamedTensors};
 
 /// The shape and the training of a surrogate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegressionSettings {
     /// Widths of the hidden layers.
@@ -24,6 +27,9 @@ pub struct RegressionSettings {
     pub activation: Activation,
     /// Whether each hidden layer is batch-normalised.
     pub batch_norm: bool,
+    /// Convolutions behind the last linear layer, which then is as wide as the head asks; D4's network has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<ConvolutionalHead>,
     /// How the network is trained.
     pub training: TrainingSettings,
 }
@@ -35,6 +41,7 @@ impl Default for RegressionSettings {
             hidden: vec![500; 4],
             activation: Activation::Relu,
             batch_norm: true,
+            head: None,
             training: TrainingSettings::default(),
         }
     }
@@ -49,6 +56,20 @@ type TrainingLoop = fn(
     &str,
     &mut FitContext<'_>,
 ) -> Result<TrainingReport, FitError>;
+
+impl fmt::Debug for RegressionSettings {
+    /// As the derived one, but an absent head is not mentioned: this text ties checkpoints to their training,
+    /// and those of networks without a head shall stay valid.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = formatter.debug_struct("RegressionSettings");
+        text.field("hidden", &self.hidden).field("activation", &self.activation);
+        text.field("batch_norm", &self.batch_norm);
+        if let Some(head) = &self.head {
+            text.field("head", head);
+        }
+        text.field("training", &self.training).finish()
+    }
+}
 
 /// A fitted surrogate, y ≈ f̂(x).
 ///
@@ -87,8 +108,7 @@ impl Surrogate {
         data: &Dataset,
         context: &mut FitContext<'_>,
     ) -> Result<Self, FitError> {
-        settings.training.validate()?;
-        settings.shape(data.x().ncols(), data.y().ncols()).validate()?;
+        settings.validate(data.x().ncols(), data.y().ncols())?;
         let standardized = StandardizedData::new(data, settings.training.validation_share, context)?;
         Self::fit_by(train, settings, &standardized, &data.content_hash(), context)
     }
@@ -110,10 +130,11 @@ impl Surrogate {
         dataset_hash: &str,
         context: &mut FitContext<'_>,
     ) -> Result<Self, FitError> {
-        let shape = settings.shape(data.x.width(), data.y.width());
-        shape.validate()?;
+        let (inputs, outputs) = (data.x.width(), data.y.width());
+        settings.validate(inputs, outputs)?;
         let mut weights = context.streams().stream("surrogate weights", 0);
-        let network = Mlp::new(&shape, &data.device, &mut weights).map_err(backend)?;
+        let network =
+            RegressionNetwork::new(settings, inputs, outputs, &data.device, &mut weights).map_err(backend)?;
         let objective = Regression { stage: "surrogate", network };
         let identity = format!("{settings:?} {dataset_hash}");
         let report =
@@ -125,7 +146,7 @@ impl Surrogate {
             x: data.x.clone(),
             y: data.y.clone(),
             report,
-            parameter_count: shape.parameter_count(),
+            parameter_count: settings.parameter_count(inputs, outputs),
         })
     }
 
@@ -179,22 +200,10 @@ impl Surrogate {
     }
 }
 
-impl RegressionSettings {
-    pub(crate) fn shape(&self, inputs: usize, outputs: usize) -> MlpSettings {
-        MlpSettings {
-            inputs,
-            hidden: self.hidden.clone(),
-            outputs,
-            activation: self.activation,
-            batch_norm: self.batch_norm,
-        }
-    }
-}
-
 /// Mean squared error of a network from one side of the pairs to the other.
 pub(crate) struct Regression {
     pub(crate) stage: &'static str,
-    pub(crate) network: Mlp,
+    pub(crate) network: RegressionNetwork,
 }
 
 impl Objective for Regression {
@@ -203,7 +212,7 @@ impl Objective for Regression {
     }
 
     fn networks(&self) -> Vec<&dyn TrainableNetwork> {
-        vec![&self.network]
+        self.network.networks()
     }
 
     fn training_loss(&self, batch: &Pairs, _noise: &mut Stream) -> candle_core::Result<Tensor> {
@@ -244,7 +253,7 @@ impl Surrogate {
         file.check_standardizers([&x, &y])?;
         let shape = settings.shape(x.width(), y.width());
         let network = file.take_network(PREFIX, &shape)?;
-        let parameter_count = shape.parameter_count();
+        let parameter_count = settings.parameter_count(x.width(), y.width());
         let device = file.device.clone();
         Ok(Self { network, device, x, y, report: training, parameter_count })
     }

@@ -68,6 +68,9 @@ impl Tandem {
     fn validate(&self) -> Result<(), InvalidArgument> {
         check_not_negative("boundary_weight", self.boundary_weight)?;
         self.surrogate.training.validate()?;
+        if let Some(head) = &self.inverse.head {
+            return Err(InvalidArgument::new("inverse.head", "none", format!("{head:?}")));
+        }
         self.inverse.training.validate()
     }
 }
@@ -89,8 +92,8 @@ impl PresetMethod for Tandem {
     }
 
     fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
-        let inverse = self.inverse.shape(dim_y, dim_x);
-        self.surrogate.shape(dim_x, dim_y).parameter_count().saturating_add(inverse.parameter_count())
+        let inverse = self.inverse.parameter_count(dim_y, dim_x);
+        self.surrogate.parameter_count(dim_x, dim_y).saturating_add(inverse)
     }
 }
 
@@ -138,7 +141,7 @@ impl Method for Tandem {
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
         self.validate()?;
         let (dim_x, dim_y) = (data.x().ncols(), data.y().ncols());
-        self.surrogate.shape(dim_x, dim_y).validate()?;
+        self.surrogate.validate(dim_x, dim_y)?;
         let shape = self.inverse.shape(dim_y, dim_x);
         shape.validate()?;
         let pairs = StandardizedData::new(data, self.surrogate.training.validation_share, context)?;

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 /// The metadata key under which the JSON header stands.
@@ -73,26 +74,52 @@ impl ModelFileError {
 /// Named `f32` tensors: shape and values, row-major.
 pub(crate) type NamedTensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
+/// How the numbers of a file's tensors are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32 bits: what networks compute in.
+    #[default]
+    Single,
+    /// 16 bits (IEEE 754 binary16): half the bytes, 11 significant bits.
+    Half,
+}
+
 /// Writes header and tensors to `path` in one atomic step.
 pub(crate) fn write<H: Serialize>(
     path: &Path,
     header: &H,
     tensors: &NamedTensors,
 ) -> Result<(), ModelFileError> {
+    write_as(path, header, tensors, Precision::Single)
+}
+
+/// Writes header and tensors, of that precision, to `path` in one atomic step.
+pub(crate) fn write_as<H: Serialize>(
+    path: &Path,
+    header: &H,
+    tensors: &NamedTensors,
+    precision: Precision,
+) -> Result<(), ModelFileError> {
+    let dtype = match precision {
+        Precision::Single => Dtype::F32,
+        Precision::Half => Dtype::F16,
+    };
+    let encode = |values: &[f32]| -> Vec<u8> {
+        match precision {
+            Precision::Single => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Precision::Half => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
+        }
+    };
     let json = header_json(path, header)?;
-    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, (shape, values))| {
-            (name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        })
-        .collect();
+    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> =
+        tensors.iter().map(|(name, (shape, values))| (name, shape, encode(values))).collect();
     let unwritable = |error: safetensors::SafeTensorError| {
         ModelFileError::foreign(path, "tensors whose shapes fit their values", error)
     };
     let mut views = Vec::with_capacity(bytes.len());
     for (name, shape, bytes) in &bytes {
-        views
-            .push((name.as_str(), TensorView::new(Dtype::F32, (*shape).clone(), bytes).map_err(unwritable)?));
+        views.push((name.as_str(), TensorView::new(dtype, (*shape).clone(), bytes).map_err(unwritable)?));
     }
     let metadata = HashMap::from([(HEADER.to_owned(), json)]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(unwritable)?;
@@ -121,8 +148,16 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), ModelFileErro
 /// Reads header and tensors from `path`.
 pub(crate) fn read<H: DeserializeOwned>(path: &Path) -> Result<(H, NamedTensors), ModelFileError> {
     let bytes = fs::read(path).map_err(|source| ModelFileError::Io { path: path.into(), source })?;
+    parse(path, &bytes)
+}
+
+/// Reads header and tensors from the bytes of a file; `path` is what errors call it.
+pub(crate) fn parse<H: DeserializeOwned>(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(H, NamedTensors), ModelFileError> {
     let foreign = |found: String| ModelFileError::foreign(path, "a safetensors file with a header", found);
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| foreign(error.to_string()))?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| foreign(error.to_string()))?;
     let header = metadata.metadata().as_ref().and_then(|entries| entries.get(HEADER));
     let header = header.ok_or_else(|| foreign("no header".into()))?;
     let value: serde_json::Value =
@@ -134,14 +169,23 @@ pub(crate) fn read<H: DeserializeOwned>(path: &Path) -> Result<(H, NamedTensors)
         return Err(ModelFileError::Newer { path: path.into(), found: version, newest: SCHEMA_VERSION });
     }
     let header = serde_json::from_value(value).map_err(|error| foreign(error.to_string()))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| foreign(error.to_string()))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| foreign(error.to_string()))?;
     let mut tensors = NamedTensors::new();
     for (name, view) in file.iter() {
-        if view.dtype() != Dtype::F32 {
-            return Err(ModelFileError::foreign(path, "f32 tensors", format!("{name}: {:?}", view.dtype())));
-        }
-        let words = view.data().chunks_exact(4);
-        let values = words.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
+        let values = match view.dtype() {
+            Dtype::F32 => {
+                let words = view.data().chunks_exact(4);
+                words.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
+            }
+            Dtype::F16 => {
+                let words = view.data().chunks_exact(2);
+                words.map(|word| f16::from_le_bytes([word[0], word[1]]).to_f32()).collect()
+            }
+            other => {
+                let found = format!("{name}: {other:?}");
+                return Err(ModelFileError::foreign(path, "f32 or f16 tensors", found));
+            }
+        };
         tensors.insert(name.to_owned(), (view.shape().to_vec(), values));
     }
     Ok((header, tensors))

@@ -2,6 +2,7 @@
 
 use inverse_core::{InvalidArgument, SimulationError, check_designs};
 use ndarray::{Array2, Array3, ArrayView2, ShapeError};
+use rayon::prelude::*;
 
 /// Evaluates `measure` on each row.
 ///
@@ -19,6 +20,30 @@ pub(crate) fn simulate_rows<const X: usize, const Y: usize>(
         values.extend_from_slice(&if finite { measurement } else { [f64::NAN; Y] });
     })?;
     Array2::from_shape_vec((x.nrows(), Y), values).map_err(shape_failure)
+}
+
+/// Evaluates `measure(design, measurement)` on each row, rows spread over threads.
+///
+/// * `x`: designs, (n, `X`), in any memory layout
+/// * `dim_y`: width of a measurement, at least 1; its entries are NaN at first
+///
+/// Returns measurements, (n, `dim_y`). A row with a value that is not finite is NaN as a whole. No row depends
+/// on another, so the bits are the same for any number of threads.
+pub(crate) fn simulate_rows_in_parallel<const X: usize>(
+    x: ArrayView2<'_, f64>,
+    dim_y: usize,
+    measure: impl Fn([f64; X], &mut [f64]) + Sync,
+) -> Result<Array2<f64>, SimulationError> {
+    let mut designs = Vec::with_capacity(x.nrows());
+    for_each_row(x, |design| designs.push(design))?;
+    let mut values = vec![f64::NAN; designs.len() * dim_y];
+    designs.into_par_iter().zip(values.par_chunks_mut(dim_y.max(1))).for_each(|(design, measurement)| {
+        measure(design, measurement);
+        if measurement.iter().any(|value| !value.is_finite()) {
+            measurement.fill(f64::NAN);
+        }
+    });
+    Array2::from_shape_vec((x.nrows(), dim_y), values).map_err(shape_failure)
 }
 
 /// Evaluates `derive` on each row.
@@ -78,6 +103,21 @@ mod tests {
         let reversed = simulate_rows(x.slice(s![..;-1, ..]), swap).unwrap();
         assert_eq!(reversed, expected.slice(s![..;-1, ..]));
         assert_eq!(simulate_rows(x.slice(s![..0, ..]), swap).unwrap().dim(), (0, 3));
+    }
+
+    #[test]
+    fn parallel_rows_are_the_same_rows() {
+        let x = Array2::from_shape_fn((300, 2), |(row, column)| (row * 2 + column) as f64);
+        let one_by_one = simulate_rows(x.view(), |[a, b]: [f64; 2]| [a / b, (a - 4.0).ln()]).unwrap();
+        let parallel = simulate_rows_in_parallel(x.view(), 2, |[a, b]: [f64; 2], y| {
+            y[0] = a / b;
+            y[1] = (a - 4.0).ln();
+        });
+        let bits = |y: &Array2<f64>| y.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&parallel.unwrap()), bits(&one_by_one));
+        let none = simulate_rows_in_parallel(x.slice(s![..0, ..]), 3, |_: [f64; 2], _| ()).unwrap();
+        assert_eq!(none.dim(), (0, 3));
+        assert!(simulate_rows_in_parallel(x.view(), 3, |_: [f64; 3], _| ()).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use candle_core::{
 };
 
 use super::Activation;
+use super::convolution::AffineMap;
 use super::kernels::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
 use super::training_op::{floats, with_floats};
 
@@ -54,6 +55,16 @@ impl FrozenMlp {
     ) -> Result<Self> {
         let layers = layers.into_iter().map(|(weight, bias)| FrozenLayer { weight, bias }).collect();
         Self::new(layers, activation, device)
+    }
+
+    /// This network followed by an affine map of its outputs, which becomes one with the last layer.
+    pub(crate) fn followed_by(&self, map: &AffineMap, device: &Device) -> Result<Self> {
+        let mut layers: Vec<FrozenLayer> = self.layers.to_vec();
+        if let Some(last) = layers.last_mut() {
+            let (weight, bias) = map.after(&last.weight, &last.bias);
+            *last = FrozenLayer { weight, bias };
+        }
+        Self::new(layers, self.activation, device)
     }
 
     fn check(&self, x: &Tensor) -> Result<()> {

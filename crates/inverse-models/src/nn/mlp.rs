@@ -124,7 +124,8 @@ impl Mlp {
         self.parameters.set(&Tensor::new(parameters, self.parameters.device())?)
     }
 
-    fn from_vectors(
+    /// A network with these parameters and running statistics, each layer's in the order of `Layout`.
+    pub(crate) fn from_vectors(
         settings: &MlpSettings,
         parameters: &[f32],
         statistics: &[f32],

@@ -2,11 +2,15 @@
 
 mod activation;
 mod checkpoint;
+mod convolution;
 mod coupling;
 mod flow;
 #[cfg(test)]
 mod flow_tests;
 mod frozen_mlp;
+mod head_network;
+#[cfg(test)]
+mod head_network_tests;
 mod kernels;
 mod layout;
 mod mlp;
@@ -21,9 +25,11 @@ mod training_op;
 use candle_core::{Result, Tensor, Var};
 
 pub use activation::Activation;
+pub use convolution::{Convolution, ConvolutionalHead};
 pub use coupling::{Coupling, CouplingBlock};
 pub use flow::{Flow, FlowSettings};
 pub use frozen_mlp::FrozenMlp;
+pub use head_network::HeadNetwork;
 pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;

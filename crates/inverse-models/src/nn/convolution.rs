@@ -1,0 +1,277 @@
+//! A head of one-dimensional convolutions: how D4's forward network widens 150 numbers to a spectrum of 300.
+
+use inverse_core::InvalidArgument;
+use serde::{Deserialize, Serialize};
+
+/// No sequence is longer, no layer has more channels or taps: mistyped sizes fail with a message.
+const LARGEST_LENGTH: usize = 1 << 16;
+const LARGEST_CHANNELS: usize = 1 << 10;
+
+/// One convolution along a sequence, as PyTorch's `Conv1d` and `ConvTranspose1d` define it, without groups,
+/// dilation or output padding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Convolution {
+    /// Whether it is the transpose of a convolution, which lengthens a sequence by `stride`.
+    pub transposed: bool,
+    /// Channels that it gives.
+    pub channels: usize,
+    /// Taps of its kernel.
+    pub kernel: usize,
+    /// Step along the shorter sequence's neighbour.
+    pub stride: usize,
+    /// Zeros at each end (transposed: values cut from each end); less than `kernel`.
+    pub padding: usize,
+}
+
+impl Convolution {
+    /// A transposed convolution as the authors' code pads it: a stride of 1 keeps the length, one of 2 doubles it.
+    pub fn transposed(channels: usize, kernel: usize, stride: usize) -> Self {
+        let padding = if stride == 1 { kernel.saturating_sub(1) / 2 } else { (kernel / 2).saturating_sub(1) };
+        Self { transposed: true, channels, kernel, stride, padding }
+    }
+
+    /// A convolution with one tap: it mixes channels and keeps the length.
+    pub fn pointwise(channels: usize) -> Self {
+        Self { transposed: false, channels, kernel: 1, stride: 1, padding: 0 }
+    }
+
+    /// Length of the result for a sequence of `length`; `None` where nothing would be left.
+    pub(crate) fn output_length(&self, length: usize) -> Option<usize> {
+        let ends = self.padding.checked_mul(2)?;
+        let result = if self.transposed {
+            let stretched = length.checked_sub(1)?.checked_mul(self.stride)?;
+            stretched.checked_add(self.kernel)?.checked_sub(ends)?
+        } else {
+            let span = length.checked_add(ends)?.checked_sub(self.kernel)?;
+            span.checked_div(self.stride)? + 1
+        };
+        (result > 0).then_some(result)
+    }
+
+    /// Number of weights for that many incoming channels.
+    pub(crate) fn weight_count(&self, inputs: usize) -> usize {
+        inputs.saturating_mul(self.channels).saturating_mul(self.kernel)
+    }
+
+    /// Shape of the weights in PyTorch's layout: (in, out, taps) transposed, (out, in, taps) otherwise.
+    pub(crate) fn weight_shape(&self, inputs: usize) -> [usize; 3] {
+        let (first, second) = if self.transposed { (inputs, self.channels) } else { (self.channels, inputs) };
+        [first, second, self.kernel]
+    }
+
+    /// PyTorch's default bound of weights and biases, 1/√fan_in; its fan-in of a transposed convolution counts
+    /// the outgoing channels.
+    pub(crate) fn initial_bound(&self, inputs: usize) -> f32 {
+        let fan_in = self.kernel * if self.transposed { self.channels } else { inputs };
+        1.0 / (fan_in as f32).sqrt()
+    }
+
+    fn validate(&self, index: usize) -> Result<(), InvalidArgument> {
+        let name = |field: &str| format!("head.layers[{index}].{field}");
+        let sizes = [("channels", self.channels), ("kernel", self.kernel), ("stride", self.stride)];
+        for (field, size) in sizes {
+            if !(1..=LARGEST_CHANNELS).contains(&size) {
+                return Err(InvalidArgument::new(name(field), format!("1 to {LARGEST_CHANNELS}"), size));
+            }
+        }
+        if self.padding >= self.kernel {
+            let expected = format!("less than the kernel's {} taps", self.kernel);
+            return Err(InvalidArgument::new(name("padding"), expected, self.padding));
+        }
+        Ok(())
+    }
+
+    /// Which value of a sequence of `length` each tap meets at each place of the result, (taps, length out);
+    /// `None` where it meets a zero.
+    pub(crate) fn sources(&self, length: usize) -> Vec<Option<usize>> {
+        let longer = self.output_length(length).unwrap_or(0);
+        let meets = |tap: usize, place: usize| {
+            let source = if self.transposed {
+                // Value i is spread to i s + t − p.
+                let shifted = (place + self.padding).checked_sub(tap)?;
+                (shifted % self.stride == 0).then_some(shifted / self.stride)?
+            } else {
+                (place * self.stride + tap).checked_sub(self.padding)?
+            };
+            (source < length).then_some(source)
+        };
+        (0..self.kernel).flat_map(|tap| (0..longer).map(move |place| meets(tap, place))).collect()
+    }
+
+    /// The convolution of one sequence in `f64`: (channels in, length) to (channels out, length out).
+    fn convolve(&self, values: &[f64], inputs: usize, weight: &[f32]) -> Vec<f64> {
+        let length = values.len() / inputs;
+        let sources = self.sources(length);
+        let longer = sources.len() / self.kernel;
+        let mut result = vec![0.0; self.channels * longer];
+        for input in 0..inputs {
+            let values = &values[input * length..(input + 1) * length];
+            for output in 0..self.channels {
+                let row =
+                    if self.transposed { input * self.channels + output } else { output * inputs + input };
+                let result = &mut result[output * longer..(output + 1) * longer];
+                for (tap, sources) in sources.chunks_exact(longer).enumerate() {
+                    let weight = f64::from(weight[row * self.kernel + tap]);
+                    for (sum, source) in result.iter_mut().zip(sources) {
+                        *sum += source.map_or(0.0, |source| weight * values[source]);
+                    }
+                }
+            }
+        }
+        result
+    }
+}
+
+/// Convolutions one after another behind a fully connected network, with no activation between them.
+///
+/// The network's `width` outputs are a sequence of one channel; the last convolution gives one channel again,
+/// as long as there are measurements. So the head as a whole is an affine map. The authors train its layers as
+/// they are, and so does this library; a network for use carries their product with the last linear layer.
+///
+/// ```
+/// use inverse_models::nn::ConvolutionalHead;
+///
+/// let head = ConvolutionalHead::metamaterial();
+/// assert_eq!((head.width, head.output_width()), (150, Some(300)));
+/// assert_eq!(head.parameter_count(), 36 + 84 + 84 + 5);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvolutionalHead {
+    /// Outputs of the fully connected network before it.
+    pub width: usize,
+    /// The convolutions, first to last.
+    pub layers: Vec<Convolution>,
+}
+
+impl ConvolutionalHead {
+    /// The authors' head for D4: 150 numbers to a spectrum of 300.
+    pub fn metamaterial() -> Self {
+        let layers = vec![
+            Convolution::transposed(4, 8, 2),
+            Convolution::transposed(4, 5, 1),
+            Convolution::transposed(4, 5, 1),
+            Convolution::pointwise(1),
+        ];
+        Self { width: 150, layers }
+    }
+
+    /// Length of the sequence that it gives; `None` where a convolution leaves nothing.
+    pub fn output_width(&self) -> Option<usize> {
+        self.layers.iter().try_fold(self.width, |length, layer| layer.output_length(length))
+    }
+
+    /// Number of trainable parameters.
+    pub fn parameter_count(&self) -> usize {
+        let counts =
+            self.steps().map(|(inputs, layer)| layer.weight_count(inputs).saturating_add(layer.channels));
+        counts.fold(0, usize::saturating_add)
+    }
+
+    /// Whether a network can have this head, for `outputs` measurements.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] that names the layer and its field, or the head where its result has another width.
+    pub fn validate(&self, outputs: usize) -> Result<(), InvalidArgument> {
+        if !(1..=LARGEST_LENGTH).contains(&self.width) {
+            return Err(InvalidArgument::new("head.width", format!("1 to {LARGEST_LENGTH}"), self.width));
+        }
+        let mut length = self.width;
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.validate(index)?;
+            let next = layer.output_length(length).filter(|length| *length <= LARGEST_LENGTH);
+            let expected = || format!("a convolution of {length} values into 1 to {LARGEST_LENGTH}");
+            length = next.ok_or_else(|| {
+                InvalidArgument::new(format!("head.layers[{index}]"), expected(), format!("{layer:?}"))
+            })?;
+        }
+        let channels = self.layers.last().map_or(1, |layer| layer.channels);
+        if (channels, length) != (1, outputs) {
+            let expected = format!("1 channel of {outputs} values, one a measurement");
+            return Err(InvalidArgument::new("head", expected, format!("{channels} of {length}")));
+        }
+        Ok(())
+    }
+
+    /// Each convolution with the number of channels that come to it.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = (usize, &Convolution)> {
+        let inputs = std::iter::once(1).chain(self.layers.iter().map(|layer| layer.channels));
+        inputs.zip(&self.layers)
+    }
+
+    /// The whole head as one affine map, in `f64`; the settings and the number of parameters were checked.
+    ///
+    /// * `parameters`: weight and bias of each convolution in turn
+    pub(crate) fn affine_map(&self, parameters: &[f32]) -> AffineMap {
+        let outputs = self.output_width().unwrap_or(0);
+        let bias = self.pass(vec![0.0; self.width], parameters, true);
+        let mut weight = vec![0.0; outputs * self.width];
+        for column in 0..self.width {
+            let mut unit = vec![0.0; self.width];
+            unit[column] = 1.0;
+            for (row, value) in self.pass(unit, parameters, false).into_iter().enumerate() {
+                weight[row * self.width + column] = value;
+            }
+        }
+        AffineMap { weight, bias }
+    }
+
+    fn pass(&self, mut values: Vec<f64>, parameters: &[f32], with_bias: bool) -> Vec<f64> {
+        let mut rest = parameters;
+        for (inputs, layer) in self.steps() {
+            let (weight, more) = rest.split_at(layer.weight_count(inputs));
+            let (bias, more) = more.split_at(layer.channels);
+            values = layer.convolve(&values, inputs, weight);
+            if with_bias {
+                let length = values.len() / layer.channels;
+                for (channel, bias) in values.chunks_exact_mut(length).zip(bias) {
+                    for value in channel {
+                        *value += f64::from(*bias);
+                    }
+                }
+            }
+            rest = more;
+        }
+        values
+    }
+}
+
+/// y = A v + b.
+#[derive(Debug, Clone)]
+pub(crate) struct AffineMap {
+    /// A, (outputs, inputs), row-major.
+    pub(crate) weight: Vec<f64>,
+    /// b, (outputs).
+    pub(crate) bias: Vec<f64>,
+}
+
+impl AffineMap {
+    /// The linear layer v = W u + c followed by this map, as one layer: (A W, A c + b).
+    ///
+    /// * `weight`: W, (inputs of the map, inputs of the layer), row-major; `bias`: c
+    pub(crate) fn after(&self, weight: &[f32], bias: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let columns = weight.len() / bias.len().max(1);
+        let mut product = vec![0.0_f32; self.bias.len() * columns];
+        let mut sums = vec![0.0_f32; self.bias.len()];
+        let mut row_sum = vec![0.0_f64; columns];
+        let rows = self.weight.chunks_exact(bias.len().max(1));
+        for (output, row) in rows.enumerate() {
+            row_sum.fill(0.0);
+            let mut shift = self.bias[output];
+            for ((factor, weights), bias) in row.iter().zip(weight.chunks_exact(columns)).zip(bias) {
+                shift += factor * f64::from(*bias);
+                if *factor != 0.0 {
+                    for (sum, weight) in row_sum.iter_mut().zip(weights) {
+                        *sum += factor * f64::from(*weight);
+                    }
+                }
+            }
+            sums[output] = shift as f32;
+            for (value, sum) in product[output * columns..].iter_mut().zip(&row_sum) {
+                *value = *sum as f32;
+            }
+        }
+        (product, sums)
+    }
+}

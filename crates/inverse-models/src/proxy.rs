@@ -1,0 +1,340 @@
+//! The paper's second contribution as a recipe: a slow simulator in, a fast proxy simulator with its error out.
+//!
+//! The paper's D4 is such a proxy (section 5.2): geometries from a full-wave solver, multiplied by the symmetries
+//! of the layout, an ensemble of networks, 20% of the designs held out to measure it. Nothing here knows of
+//! metamaterials.
+
+use inverse_core::{
+    DataError, Dataset, FitContext, FitError, InvalidArgument, Prior, RandomStreams, SimulationError,
+    Simulator, Standardizer, check_matrix,
+};
+use ndarray::{Array2, ArrayView2, Axis};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::device::{backend, open_device};
+use crate::nn::{Activation, MlpSettings, Pairs, TrainingReport, TrainingSettings};
+use crate::presets::cosine_training;
+use crate::proxy_simulator::{ProxyErrors, ProxyReport, ProxySimulator};
+use crate::standardized_data::{StandardizedData, tensor};
+use crate::surrogate::{RegressionSettings, Surrogate};
+use crate::tensor_file::Precision;
+
+/// The other designs that have the same measurements as one design; none, where it has no symmetric copy.
+pub type Symmetry<'a> = dyn Fn(&[f64]) -> Vec<Vec<f64>> + 'a;
+
+/// Why a proxy could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// A setting, the prior's designs or the symmetry cannot be used.
+    #[error(transparent)]
+    InvalidArgument(#[from] InvalidArgument),
+    /// The simulator failed as a whole.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// The simulator's answers are no dataset.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A member could not be trained.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+}
+
+/// How a proxy is made.
+///
+/// ```
+/// use inverse_core::{BoxPrior, FitContext, FnSimulator, Simulator};
+/// use inverse_models::{ProxyRecipe, ProxySimulator};
+///
+/// // Two springs in series: exchanging them changes nothing.
+/// let slow = FnSimulator::new(2, 1, |x, y| y[0] = 1.0 / (1.0 / x[0] + 1.0 / x[1]))?;
+/// let prior = BoxPrior::new(&[1.0; 2], &[3.0; 2])?;
+/// let mut recipe = ProxyRecipe { samples: 300, ..ProxyRecipe::default() };
+/// for member in &mut recipe.members {
+///     member.hidden = vec![16, 16];
+///     member.training.epochs = 40;
+///     member.training.batch_size = 32;
+/// }
+/// let exchanged = |x: &[f64]| vec![vec![x[1], x[0]]];
+/// let proxy = recipe.fit(&slow, &prior, Some(&exchanged), &mut FitContext::new(1))?;
+/// let report = proxy.report().ok_or("a fitted proxy has a report")?;
+/// assert!(report.test_errors.ensemble < 0.01 * report.test_variance);
+/// assert_eq!((report.training_pairs, report.test_pairs), (480, 120));
+/// let y = proxy.simulate(ndarray::array![[2.0, 2.0]].view())?;
+/// assert!((y[[0, 0]] - 1.0).abs() < 0.05);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyRecipe {
+    /// Designs to simulate.
+    pub samples: usize,
+    /// Share of the designs that no member sees, to measure the error; the paper's is 0.2.
+    pub test_share: f64,
+    /// One network each; varied ones err in different ways, so that their mean errs less. Each holds out
+    /// `validation_share` of its training designs, others than the next member, to choose its best epoch.
+    pub members: Vec<RegressionSettings>,
+}
+
+impl Default for ProxyRecipe {
+    /// 10,000 designs, a fifth of them held out, three smooth networks of different widths and depths.
+    fn default() -> Self {
+        let member = |hidden| RegressionSettings {
+            hidden,
+            activation: Activation::Silu,
+            batch_norm: false,
+            head: None,
+            training: TrainingSettings { validation_share: 0.05, ..cosine_training(100, 128, 2e-3) },
+        };
+        let members = vec![member(vec![256; 3]), member(vec![192; 4]), member(vec![320; 3])];
+        Self { samples: 10_000, test_share: 0.2, members }
+    }
+}
+
+/// Simulated pairs, and how many designs had no answer.
+#[derive(Debug, Clone)]
+pub struct SimulatedDesigns {
+    /// Designs with their measurements.
+    pub data: Dataset,
+    /// Designs that the simulator could not evaluate (rows of NaN).
+    pub dropped: usize,
+}
+
+impl ProxyRecipe {
+    /// Draws designs from the prior, simulates them, and trains the ensemble on them.
+    ///
+    /// * `symmetry`: the symmetric copies of a design, which need no simulation; a design and its copies are
+    ///   never split between training and test
+    ///
+    /// # Errors
+    /// [`ProxyError`] where a setting or a design cannot be used, the simulator fails, fewer than three designs
+    /// have measurements, or a training fails.
+    pub fn fit(
+        &self,
+        simulator: &dyn Simulator,
+        prior: &dyn Prior,
+        symmetry: Option<&Symmetry<'_>>,
+        context: &mut FitContext<'_>,
+    ) -> Result<ProxySimulator, ProxyError> {
+        self.validate(simulator.dim_x(), simulator.dim_y())?;
+        let simulated = self.simulate(simulator, prior, context.streams())?;
+        self.fit_data(&simulated, symmetry, context)
+    }
+
+    /// The first half of [`ProxyRecipe::fit`]: designs and their measurements.
+    ///
+    /// # Errors
+    /// As [`ProxyRecipe::fit`].
+    pub fn simulate(
+        &self,
+        simulator: &dyn Simulator,
+        prior: &dyn Prior,
+        streams: RandomStreams,
+    ) -> Result<SimulatedDesigns, ProxyError> {
+        let x = prior.sample(self.samples, &mut streams.stream("proxy designs", 0));
+        check_matrix("prior", x.view(), simulator.dim_x())?;
+        let y = simulator.simulate(x.view())?;
+        if y.dim() != (x.nrows(), simulator.dim_y()) {
+            let expected = format!("measurements of shape {:?}", (x.nrows(), simulator.dim_y()));
+            return Err(InvalidArgument::new("simulator", expected, format!("{:?}", y.dim())).into());
+        }
+        let usable = |row: &usize| y.row(*row).iter().all(|value| value.is_finite());
+        let rows: Vec<usize> = (0..y.nrows()).filter(usable).collect();
+        if rows.len() < 3 {
+            let found = format!("{} of {}", rows.len(), y.nrows());
+            return Err(InvalidArgument::new("samples", "at least 3 designs with measurements", found).into());
+        }
+        let dropped = y.nrows() - rows.len();
+        let data = Dataset::new(x.select(Axis(0), &rows), y.select(Axis(0), &rows))?;
+        Ok(SimulatedDesigns { data: data.with_domain(prior.domain().clone())?, dropped })
+    }
+
+    /// The second half of [`ProxyRecipe::fit`]: an ensemble from measurements that are already there.
+    ///
+    /// # Errors
+    /// As [`ProxyRecipe::fit`].
+    pub fn fit_data(
+        &self,
+        simulated: &SimulatedDesigns,
+        symmetry: Option<&Symmetry<'_>>,
+        context: &mut FitContext<'_>,
+    ) -> Result<ProxySimulator, ProxyError> {
+        let SimulatedDesigns { data, dropped } = simulated;
+        self.validate(data.x().ncols(), data.y().ncols())?;
+        let mut rows: Vec<usize> = (0..data.len()).collect();
+        if rows.len() < 3 {
+            return Err(InvalidArgument::new("data", "at least 3 designs", rows.len()).into());
+        }
+        rows.shuffle(&mut context.streams().stream("proxy test split", 0));
+        let (test, training) = rows.split_at(share_of(rows.len() - 1, self.test_share));
+        let training = Training::new(data, training, symmetry, self.test_share)?;
+        let members = self.train(&training, context)?;
+        let (mut proxy, reports) = training.assemble(members, self.shapes(data), context)?;
+        let test = Copies::of(data.x(), test, symmetry)?;
+        let y = data.y().select(Axis(0), &test.rows);
+        let errors = |proxy: &ProxySimulator| -> Result<ProxyErrors, ProxyError> {
+            Ok(proxy.errors(test.x.view(), y.view())?)
+        };
+        proxy.report = Some(ProxyReport {
+            designs: data.len(),
+            dropped: *dropped,
+            training_pairs: training.copies.rows.len(),
+            test_pairs: test.rows.len(),
+            test_variance: y.var_axis(Axis(0), 0.0).mean().unwrap_or(0.0),
+            test_errors: errors(&proxy)?,
+            half_precision_test_errors: errors(&proxy.to_half_precision()?)?,
+            training: reports,
+        });
+        Ok(proxy)
+    }
+
+    /// Trains one member after the other, each with streams and checkpoints of its own.
+    fn train(
+        &self,
+        training: &Training<'_>,
+        context: &mut FitContext<'_>,
+    ) -> Result<Vec<Surrogate>, FitError> {
+        let mut members = Vec::new();
+        for (index, settings) in self.members.iter().enumerate() {
+            let device = context.device();
+            let seed = context.streams().family("proxy member", index as u64).seed();
+            let checkpoints = context.checkpoints().cloned();
+            let mut member = FitContext::new(seed).with_device(device).with_observer(context.observer());
+            if let Some(mut policy) = checkpoints {
+                policy.folder.push(format!("member-{index}"));
+                member = member.with_checkpoints(policy);
+            }
+            let pairs = training.pairs(settings.training.validation_share, &member)?;
+            members.push(Surrogate::fit_first(settings, &pairs, &training.identity, &mut member)?);
+        }
+        Ok(members)
+    }
+
+    /// Each member's shape in use, where no normalisation is left.
+    fn shapes(&self, data: &Dataset) -> Vec<MlpSettings> {
+        let (inputs, outputs) = (data.x().ncols(), data.y().ncols());
+        let shape = |member: &RegressionSettings| member.shape(inputs, outputs);
+        self.members.iter().map(|member| MlpSettings { batch_norm: false, ..shape(member) }).collect()
+    }
+
+    fn validate(&self, dim_x: usize, dim_y: usize) -> Result<(), InvalidArgument> {
+        if self.samples < 3 {
+            return Err(InvalidArgument::new("samples", "at least 3", self.samples));
+        }
+        if !(self.test_share > 0.0 && self.test_share < 1.0) {
+            return Err(InvalidArgument::new("test_share", "a share between 0 and 1", self.test_share));
+        }
+        if self.members.is_empty() {
+            return Err(InvalidArgument::new("members", "at least one network", "none"));
+        }
+        self.members.iter().try_for_each(|member| member.validate(dim_x, dim_y))
+    }
+}
+
+/// That share of `count`, but at least 1 and at most all but one.
+fn share_of(count: usize, share: f64) -> usize {
+    ((count as f64 * share).round() as usize).clamp(1, count - 1)
+}
+
+/// Designs with their symmetric copies.
+struct Copies {
+    /// (n, `dim_x`): a design, its copies, the next design, …
+    x: Array2<f64>,
+    /// The dataset's row from which each one comes, (n).
+    rows: Vec<usize>,
+}
+
+impl Copies {
+    fn of(
+        x: ArrayView2<'_, f64>,
+        rows: &[usize],
+        symmetry: Option<&Symmetry<'_>>,
+    ) -> Result<Self, InvalidArgument> {
+        let (mut values, mut sources) = (Vec::new(), Vec::new());
+        for row in rows {
+            let design = x.row(*row).to_vec();
+            let copies = symmetry.map_or_else(Vec::new, |symmetry| symmetry(&design));
+            for copy in std::iter::once(design).chain(copies) {
+                if copy.len() != x.ncols() {
+                    let expected = format!("copies of {} variables", x.ncols());
+                    return Err(InvalidArgument::new("symmetry", expected, copy.len()));
+                }
+                values.extend(copy);
+                sources.push(*row);
+            }
+        }
+        let copies = Array2::from_shape_vec((sources.len(), x.ncols()), values)
+            .map_err(|error| InvalidArgument::new("symmetry", "copies of equal width", error))?;
+        check_matrix("symmetry", copies.view(), x.ncols())?;
+        Ok(Self { x: copies, rows: sources })
+    }
+}
+
+/// What all members are trained on.
+struct Training<'a> {
+    data: &'a Dataset,
+    /// The dataset's rows, without copies.
+    rows: &'a [usize],
+    symmetry: Option<&'a Symmetry<'a>>,
+    copies: Copies,
+    x: Standardizer,
+    y: Standardizer,
+    /// What a member's checkpoint belongs to.
+    identity: String,
+}
+
+impl<'a> Training<'a> {
+    fn new(
+        data: &'a Dataset,
+        rows: &'a [usize],
+        symmetry: Option<&'a Symmetry<'a>>,
+        test_share: f64,
+    ) -> Result<Self, InvalidArgument> {
+        let copies = Copies::of(data.x(), rows, symmetry)?;
+        let x = Standardizer::fit(copies.x.view())?;
+        let y = Standardizer::fit(data.y().select(Axis(0), rows).view())?;
+        let identity = format!("proxy {} {test_share} {}", data.content_hash(), copies.rows.len());
+        Ok(Self { data, rows, symmetry, copies, x, y, identity })
+    }
+
+    /// Pairs of one member; the designs that it holds out are drawn from its own stream.
+    fn pairs(&self, validation_share: f64, context: &FitContext<'_>) -> Result<StandardizedData, FitError> {
+        let device = open_device(context.device())?;
+        let mut rows = self.rows.to_vec();
+        rows.shuffle(&mut context.streams().stream("proxy validation split", 0));
+        let (validation, training) = rows.split_at(share_of(rows.len(), validation_share));
+        let pairs = |rows: &[usize]| -> Result<Pairs, FitError> {
+            let copies = Copies::of(self.data.x(), rows, self.symmetry)?;
+            let x = self.x.transform(copies.x.view())?;
+            // Measurements stand once in memory in f64, and once a copy in f32.
+            let mut place = vec![0_u32; self.data.len()];
+            rows.iter().enumerate().for_each(|(index, row)| place[*row] = index as u32);
+            let chosen: Vec<u32> = copies.rows.iter().map(|row| place[*row]).collect();
+            let y = self.y.transform(self.data.y().select(Axis(0), rows).view())?;
+            let gather = || -> candle_core::Result<Pairs> {
+                let chosen = candle_core::Tensor::new(chosen, &device)?;
+                let y = tensor(y.view(), &device)?.index_select(&chosen, 0)?;
+                Ok(Pairs { x: tensor(x.view(), &device)?, y })
+            };
+            gather().map_err(backend)
+        };
+        let (training, validation) = (pairs(training)?, pairs(validation)?);
+        Ok(StandardizedData { device, x: self.x.clone(), y: self.y.clone(), training, validation })
+    }
+
+    /// The trained members as one simulator, and how their trainings went.
+    fn assemble(
+        &self,
+        members: Vec<Surrogate>,
+        shapes: Vec<MlpSettings>,
+        context: &FitContext<'_>,
+    ) -> Result<(ProxySimulator, Vec<TrainingReport>), FitError> {
+        let device = open_device(context.device())?;
+        let (networks, reports) = members.into_iter().map(|member| (member.network, member.report)).unzip();
+        let (x, y) = (self.x.clone(), self.y.clone());
+        let precision = Precision::Single;
+        Ok((ProxySimulator { networks, shapes, x, y, device, precision, report: None }, reports))
+    }
+}
