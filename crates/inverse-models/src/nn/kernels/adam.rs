@@ -7,6 +7,14 @@ use crate::nn::optimizer::AdamStep;
 /// Values a parallel block: large enough that starting a task costs nothing beside it.
 const BLOCK: usize = 1 << 15;
 
+/// A number too small for full precision becomes 0; NaN stays.
+///
+/// The moments of a unit that ReLU has switched off shrink by a constant factor a step. Once they are subnormal, every
+/// operation on them is tens of times slower, and they move no parameter.
+fn flush(value: f32) -> f32 {
+    if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
+}
+
 /// Updates parameters and moments in place; each value depends on its own index alone.
 pub(crate) fn adam_step(
     step: &AdamStep,
@@ -22,10 +30,31 @@ pub(crate) fn adam_step(
         for ((parameter, gradient), (first, second)) in values {
             // `clamp` keeps NaN: a diverged training must not look healthy.
             let gradient = gradient.clamp(-step.limit, step.limit) + step.l2 * *parameter;
-            *first = step.beta1 * *first + (1.0 - step.beta1) * gradient;
-            *second = step.beta2 * *second + (1.0 - step.beta2) * gradient * gradient;
+            *first = flush(step.beta1 * *first + (1.0 - step.beta1) * gradient);
+            *second = flush(step.beta2 * *second + (1.0 - step.beta2) * gradient * gradient);
             let denominator = (*second * step.second_correction).sqrt() + step.epsilon;
             *parameter -= step.learning_rate * step.first_correction * *first / denominator;
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::optimizer::UpdateRule;
+
+    #[test]
+    fn moments_without_a_gradient_end_at_zero_and_nan_stays() {
+        let rule = UpdateRule { rate: 1e-3, l2: 0.0, limit: None };
+        let (mut parameters, mut first, mut second) = ([1.0_f32; 2], [0.0; 2], [0.0; 2]);
+        let mut gradient = [1.0, f32::NAN];
+        // 0.9 to the power of 900 and 0.999 to that of 100,000 are below the smallest normal number, 1.2e-38.
+        for count in 1..=100_000 {
+            adam_step(&AdamStep::new(count, &rule), &mut parameters, &gradient, &mut first, &mut second);
+            gradient[0] = 0.0;
+            assert!(!first[0].is_subnormal() && !second[0].is_subnormal(), "step {count}");
+        }
+        assert_eq!((first[0], second[0]), (0.0, 0.0));
+        assert!(parameters[0].is_finite() && parameters[1].is_nan());
+    }
 }
