@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use inverse::bench::ResultFolder;
 use inverse::core::{CheckpointPolicy, EpochReport, InvalidArgument, Signal};
 use inverse::models::ProxyReport;
 use inverse::models::nn::{Activation, Schedule, TrainingSettings};
 use inverse::prelude::*;
 use inverse::tasks::metamaterial::{self, MetamaterialSettings, MetamaterialSolver, SYMMETRIES, permuted};
+use serde::Serialize;
 
 /// Trains an ensemble on the metamaterial's solver and measures it.
 #[derive(Parser)]
@@ -68,15 +70,31 @@ fn copies(design: &[f64]) -> Result<Vec<Vec<f64>>, Box<dyn std::error::Error>> {
     Ok(others.collect::<Result<_, InvalidArgument>>()?)
 }
 
-fn learning_curve(report: &ProxyReport) -> String {
-    let mut text = "member,epoch,training_loss,validation_loss,learning_rate\n".to_owned();
-    for (member, training) in report.training.iter().enumerate() {
-        for (epoch, losses) in training.curve.iter().enumerate() {
-            let (epoch, rate) = (epoch + 1, losses.learning_rate);
-            text += &format!("{member},{epoch},{:e},{:e},{rate:e}\n", losses.training, losses.validation);
-        }
-    }
-    text
+/// One epoch of one member.
+#[derive(Serialize)]
+struct CurveRow {
+    member: usize,
+    epoch: usize,
+    training_loss: f64,
+    validation_loss: f64,
+    learning_rate: f64,
+}
+
+fn learning_curve(report: &ProxyReport) -> Vec<CurveRow> {
+    let members = report.training.iter().enumerate();
+    let epochs = members.flat_map(|(member, training)| {
+        let losses = training.curve.iter().enumerate();
+        losses.map(move |(index, losses)| (member, index + 1, losses))
+    });
+    epochs
+        .map(|(member, epoch, losses)| CurveRow {
+            member,
+            epoch,
+            training_loss: losses.training,
+            validation_loss: losses.validation,
+            learning_rate: losses.learning_rate,
+        })
+        .collect()
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -97,7 +115,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Signal::Continue
     };
     let policy =
-        CheckpointPolicy { folder: arguments.out.join("checkpoints"), every: Duration::from_secs(60) };
+        CheckpointPolicy { folder: arguments.out.join("checkpoints"), every: Duration::from_mins(1) };
     let mut context = FitContext::new(arguments.seed).with_observer(&mut progress).with_checkpoints(policy);
     let start = Instant::now();
     // A design of the prior always has eight values; one that has not would have no copies.
@@ -108,7 +126,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let path = arguments.out.join("proxy.safetensors");
     proxy.save(&path, if arguments.half { Precision::Half } else { Precision::Single })?;
-    std::fs::write(arguments.out.join("learning_curve.csv"), learning_curve(report))?;
+    ResultFolder::create(&arguments.out)?.write_csv("learning_curve.csv", &learning_curve(report))?;
     println!(
         "{} training pairs, {} test pairs, {} dropped",
         report.training_pairs, report.test_pairs, report.dropped
