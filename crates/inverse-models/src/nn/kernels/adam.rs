@@ -11,6 +11,8 @@ const BLOCK: usize = 1 << 15;
 ///
 /// The moments of a unit that ReLU has switched off shrink by a constant factor a step. Once they are subnormal, every
 /// operation on them is tens of times slower, and they move no parameter.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "part of a loop that must become vector code")]
 fn flush(value: f32) -> f32 {
     if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
 }
@@ -25,17 +27,38 @@ pub(crate) fn adam_step(
 ) {
     let blocks = parameters.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK));
     let moments = first.par_chunks_mut(BLOCK).zip(second.par_chunks_mut(BLOCK));
+    let arch = pulp::Arch::new();
     blocks.zip(moments).for_each(|((parameters, gradient), (first, second))| {
-        let values = parameters.iter_mut().zip(gradient).zip(first.iter_mut().zip(second));
-        for ((parameter, gradient), (first, second)) in values {
-            // `clamp` keeps NaN: a diverged training must not look healthy.
-            let gradient = gradient.clamp(-step.limit, step.limit) + step.l2 * *parameter;
-            *first = flush(step.beta1 * *first + (1.0 - step.beta1) * gradient);
-            *second = flush(step.beta2 * *second + (1.0 - step.beta2) * gradient * gradient);
-            let denominator = (*second * step.second_correction).sqrt() + step.epsilon;
-            *parameter -= step.learning_rate * step.first_correction * *first / denominator;
-        }
+        // Built for the vector unit that is there; without fused operations, so the bits are the same on all.
+        arch.dispatch(
+            #[inline(always)]
+            || update_block(step, parameters, gradient, first, second),
+        );
     });
+}
+
+/// One block of [`adam_step`], written without branches so that the loop becomes vector code.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the caller's vector unit holds only for what is inlined into it")]
+fn update_block(
+    step: &AdamStep,
+    parameters: &mut [f32],
+    gradient: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    let rate = step.learning_rate * step.first_correction;
+    let values = parameters.iter_mut().zip(gradient).zip(first.iter_mut().zip(second));
+    for ((parameter, &gradient), (first, second)) in values {
+        // Selected so that NaN stays NaN: a diverged training must not look healthy.
+        let capped = if gradient > step.limit { step.limit } else { gradient };
+        let capped = if capped < -step.limit { -step.limit } else { capped };
+        let gradient = capped + step.l2 * *parameter;
+        *first = flush(step.beta1 * *first + (1.0 - step.beta1) * gradient);
+        *second = flush(step.beta2 * *second + (1.0 - step.beta2) * gradient * gradient);
+        let denominator = (*second * step.second_correction).sqrt() + step.epsilon;
+        *parameter -= rate * *first / denominator;
+    }
 }
 
 #[cfg(test)]
