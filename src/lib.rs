@@ -9,7 +9,7 @@
 //! | module | crate | what it holds |
 //! |---|---|---|
 //! | [`core`] | `inverse-core` | simulators, priors, tasks, datasets, the traits of methods and models |
-//! | [`tasks`] | `inverse-tasks` | ballistics, sine wave, robotic arm |
+//! | [`tasks`] | `inverse-tasks` | ballistics, sine wave, robotic arm, metamaterial |
 //! | [`models`] | `inverse-models` | the six methods, two baselines, surrogates, saved models |
 //! | [`metrics`] | `inverse-metrics` | the re-simulation error r_T with quartiles and bootstrap intervals, MMD, reference posteriors |
 //! | [`bench`](mod@bench) | `inverse-bench` | studies, tables, figures |

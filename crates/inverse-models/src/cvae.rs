@@ -157,7 +157,7 @@ fn tuned_preset(task: &str) -> ConditionalVae {
         latent,
         divergence_weight,
         training,
-        relabelling: Some(tuned_relabelling()),
+        relabelling: Some(tuned_relabelling(task)),
     }
 }
 

@@ -167,7 +167,7 @@ fn tuned_preset(task: &str, authors: Result<InvertibleNetwork, InvalidArgument>)
         measurement_noise: 0.0,
         temperature: 0.8,
         training: TrainingSettings { gradient_limit: Some(15.0), ..cosine_training(epochs, 128, 1e-3) },
-        relabelling: Some(tuned_relabelling()),
+        relabelling: Some(tuned_relabelling(task)),
         ..known
     }
 }
@@ -200,6 +200,7 @@ fn authors_preset(task: &str) -> Result<InvertibleNetwork, InvalidArgument> {
         "ballistics" => Ok(released(6, Some(3), Some(4), 0.1)),
         "sine-wave" => Ok(released(4, Some(1), Some(4), 0.1)),
         "robotic-arm" => Ok(released(5, Some(2), Some(4), 0.01)),
+        "metamaterial" => Ok(released(7, Some(3), Some(330), 0.1)),
         _ => Err(unreleased(task)),
     }
 }

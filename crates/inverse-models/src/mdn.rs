@@ -108,6 +108,7 @@ impl PresetMethod for MixtureDensityNetwork {
                 // Where one number goes in, narrow layers are enough, and leave room for more steps.
                 let (hidden, epochs) = match task {
                     "sine-wave" => (vec![256; 4], 150),
+                    "metamaterial" => (vec![500; 4], 60),
                     _ => (known.hidden, 60),
                 };
                 Ok(Self {
@@ -118,7 +119,7 @@ impl PresetMethod for MixtureDensityNetwork {
                         gradient_limit: Some(15.0),
                         ..cosine_training(epochs, 128, 5e-4)
                     },
-                    relabelling: Some(tuned_relabelling()),
+                    relabelling: Some(tuned_relabelling(task)),
                     ..known
                 })
             }
@@ -154,6 +155,7 @@ fn authors_preset(task: &str) -> Result<MixtureDensityNetwork, InvalidArgument> 
         "ballistics" => Ok(released(vec![1000; 4], 7)),
         "sine-wave" => Ok(released(vec![1000; 5], 13)),
         "robotic-arm" => Ok(released(vec![500; 7], 4)),
+        "metamaterial" => Ok(released(vec![1000; 7], 4)),
         _ => Err(unreleased(task)),
     }
 }

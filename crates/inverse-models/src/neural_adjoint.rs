@@ -25,7 +25,7 @@ use crate::device::propose_backend;
 use crate::input_descent::{InputDescent, InputDescentSettings};
 use crate::nn::{ConvolutionalHead, Schedule};
 use crate::presets::{
-    PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, unreleased,
+    PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, tuned_surrogate, unreleased,
 };
 use crate::standardized_data::{array, tensor};
 use crate::surrogate::{RegressionSettings, Surrogate};
@@ -120,7 +120,7 @@ impl PresetMethod for NeuralAdjoint {
         match source {
             Source::Authors => authors_preset(task),
             Source::Tuned => Ok(Self {
-                surrogate: smooth_regression(surrogate_widths(task), 100),
+                surrogate: tuned_surrogate(task),
                 start_count: 1000,
                 starts: Starts::Prior,
                 descent: descent(100),

@@ -5,13 +5,14 @@
 //! | D1 | `ballistics` | [`Ballistics`] | 4 | 1 | where a thrown ball lands (section 8.6.1) |
 //! | D2 | `sine-wave` | [`SineWave`] | 2 | 1 | a sinusoid on a square (section 5.2) |
 //! | D3 | `robotic-arm` | [`RoboticArm`] | 4 | 2 | where an arm of three joints reaches (section 8.6.2) |
+//! | D4 | `metamaterial` | [`metamaterial`]`::MetamaterialTask` | 8 | 300 | how a metamaterial reflects (section 5.1) |
 //!
-//! [`metamaterial`] holds the physics of the paper's fourth task, D4: a solver and a prior, not yet a task that
-//! goes by a name.
+//! D4 is a proxy of [`metamaterial`]'s solver and needs the feature `metamaterial-proxy`, for its networks; the
+//! solver does not.
 //!
 //! Sections are those of Ren, Padilla and Malof, "Benchmarking deep inverse models over time, and the
-//! neural-adjoint method" (`NeurIPS` 2020). Every task's simulator is exact to rounding, knows its derivative
-//! ([`inverse_core::DifferentiableSimulator`]) and evaluates millions of designs a second on one core.
+//! neural-adjoint method" (`NeurIPS` 2020). The first three simulators are exact to rounding, know their derivative
+//! ([`inverse_core::DifferentiableSimulator`]) and evaluate millions of designs a second on one core.
 //!
 //! ```
 //! use inverse_core::{Dataset, RandomStreams};

@@ -5,6 +5,9 @@
 //! `docs/metamaterial.md` says what it leaves out. x and y are the authors': eight scaled heights and radii in,
 //! 300 reflectances from 0.8 to 1.5 THz out.
 //!
+//! With the feature `metamaterial-proxy` there is `MetamaterialTask`: the benchmark's task, whose simulator is an
+//! ensemble of networks that was trained on the solver, as the paper's was on theirs.
+//!
 //! ```
 //! use inverse_core::{Prior, RandomStreams, Simulator};
 //! use inverse_tasks::metamaterial::{self, MetamaterialSettings, MetamaterialSolver};
@@ -24,6 +27,8 @@ mod power_balance;
 mod resonator;
 mod settings;
 mod solver;
+#[cfg(feature = "metamaterial-proxy")]
+mod task;
 
 use inverse_core::{BoxPrior, InvalidArgument};
 pub use num_complex::Complex64;
@@ -33,6 +38,8 @@ pub use power_balance::{DiffractionOrder, PowerBalance};
 pub use resonator::{DipoleModes, Resonance};
 pub use settings::MetamaterialSettings;
 pub use solver::MetamaterialSolver;
+#[cfg(feature = "metamaterial-proxy")]
+pub use task::{MetamaterialTask, shipped_proxy};
 
 use crate::fixed_prior::fixed_prior;
 

@@ -3,6 +3,8 @@
 use inverse_core::Task;
 use thiserror::Error;
 
+#[cfg(feature = "metamaterial-proxy")]
+use crate::metamaterial::MetamaterialTask;
 use crate::{Ballistics, RoboticArm, SineWave};
 
 /// One known task.
@@ -16,10 +18,12 @@ struct Entry {
 }
 
 /// Every known task; a new one adds its line here.
-const TASKS: [Entry; 3] = [
+const TASKS: &[Entry] = &[
     Entry { name: Ballistics::NAME, id: "D1", build: || Box::new(Ballistics::new()) },
     Entry { name: SineWave::NAME, id: "D2", build: || Box::new(SineWave::new()) },
     Entry { name: RoboticArm::NAME, id: "D3", build: || Box::new(RoboticArm::new()) },
+    #[cfg(feature = "metamaterial-proxy")]
+    Entry { name: MetamaterialTask::NAME, id: "D4", build: || Box::new(MetamaterialTask::new()) },
 ];
 
 const NAMES: [&str; TASKS.len()] = {
@@ -48,7 +52,8 @@ impl UnknownTask {
 }
 
 fn listing() -> String {
-    TASKS.map(|entry| format!("`{}` ({})", entry.name, entry.id)).join(", ")
+    let entries: Vec<_> = TASKS.iter().map(|entry| format!("`{}` ({})", entry.name, entry.id)).collect();
+    entries.join(", ")
 }
 
 /// The names of all tasks, in the order of the paper's ids.
@@ -56,7 +61,7 @@ pub fn names() -> &'static [&'static str] {
     &NAMES
 }
 
-/// The task of that name, or of that id in the paper (`D1`, `D2`, `D3`); case does not matter.
+/// The task of that name, or of that id in the paper (`D1` to `D4`); case does not matter.
 ///
 /// ```
 /// assert_eq!(inverse_tasks::by_name("d2")?.name(), "sine-wave");
@@ -80,8 +85,9 @@ mod tests {
 
     #[test]
     fn every_task_is_found_by_name_and_id() {
-        assert_eq!(names(), ["ballistics", "sine-wave", "robotic-arm"]);
-        for (name, entry) in names().iter().zip(&TASKS) {
+        assert_eq!(names()[..3], ["ballistics", "sine-wave", "robotic-arm"]);
+        assert_eq!(names().get(3).copied(), cfg!(feature = "metamaterial-proxy").then_some("metamaterial"));
+        for (name, entry) in names().iter().zip(TASKS) {
             for spelling in [name.to_string(), name.to_uppercase(), entry.id.to_lowercase(), entry.id.into()]
             {
                 let task = by_name(&spelling).unwrap();
@@ -95,9 +101,8 @@ mod tests {
     fn an_unknown_name_is_told_with_the_known_ones() {
         let error = by_name("D9").err().unwrap();
         assert_eq!(error.known(), names());
-        assert_eq!(
-            error.to_string(),
-            "invalid `name`: expected one of `ballistics` (D1), `sine-wave` (D2), `robotic-arm` (D3), found `D9`"
-        );
+        let fourth = if cfg!(feature = "metamaterial-proxy") { ", `metamaterial` (D4)" } else { "" };
+        let known = format!("`ballistics` (D1), `sine-wave` (D2), `robotic-arm` (D3){fourth}");
+        assert_eq!(error.to_string(), format!("invalid `name`: expected one of {known}, found `D9`"));
     }
 }

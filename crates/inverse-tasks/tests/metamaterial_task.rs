@@ -1,0 +1,44 @@
+//! D4's task: the shipped proxy is as near to the solver as it says, also on designs that nobody has measured it on.
+
+#![cfg(feature = "metamaterial-proxy")]
+
+use inverse_core::testing::check_differentiable;
+use inverse_core::{RandomStreams, Simulator, Task};
+use inverse_models::Precision;
+use inverse_tasks::metamaterial::{
+    MetamaterialSettings, MetamaterialSolver, MetamaterialTask, shipped_proxy,
+};
+
+/// The paper's proxy has this test error (section 8.6.3).
+const PAPER_ERROR: f64 = 6e-5;
+
+#[test]
+fn the_shipped_error_holds_on_fresh_designs() {
+    let proxy = shipped_proxy().unwrap();
+    assert_eq!(proxy.precision(), Precision::Half);
+    let stated = proxy.test_errors().unwrap();
+    assert!(stated.ensemble <= PAPER_ERROR, "{:e}", stated.ensemble);
+    assert!(stated.members.iter().all(|error| *error > stated.ensemble), "a mean errs less than its members");
+
+    let task = MetamaterialTask::new();
+    let solver = MetamaterialSolver::new(MetamaterialSettings::default()).unwrap();
+    let x = task.prior().sample(2000, &mut RandomStreams::new(20_261_126).stream("fresh designs", 0));
+    let difference = task.simulate(x.view()).unwrap() - solver.simulate(x.view()).unwrap();
+    let errors: Vec<f64> =
+        difference.rows().into_iter().map(|row| row.mapv(|value| value * value).mean().unwrap()).collect();
+    let count = errors.len() as f64;
+    let mean = errors.iter().sum::<f64>() / count;
+    let variance = errors.iter().map(|error| (error - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    let standard_error = (variance / count).sqrt();
+    println!("2000 fresh designs: {mean:.2e} ± {standard_error:.1e}; stated {:.2e}", stated.ensemble);
+    // The stated error is a mean over six times as many designs: five deviations of the difference of both.
+    assert!((mean - stated.ensemble).abs() <= 5.0 * standard_error * (1.0 + 1.0 / 6.0_f64).sqrt());
+}
+
+#[test]
+fn the_derivative_is_the_networks() {
+    let task = MetamaterialTask::new();
+    let x = task.prior().sample(5, &mut RandomStreams::new(2).stream("designs", 0));
+    // Networks in f32: a step so wide that rounding, 1e-7 / 0.02, is nothing beside slopes of about 1.
+    check_differentiable(&task, x.view(), 0.02, 5e-3).unwrap();
+}
