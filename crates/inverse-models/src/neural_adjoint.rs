@@ -129,7 +129,8 @@ impl PresetMethod for NeuralAdjoint {
                 surrogate: smooth_regression(vec![200; 3], 60),
                 start_count: 250,
                 starts: Starts::Prior,
-                descent: descent(80),
+                // A step through 300 measurements costs several of the others'.
+                descent: descent(if task == "metamaterial" { 50 } else { 80 }),
             }),
         }
     }
