@@ -13,6 +13,7 @@ use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::nn::squared_distance;
 use crate::presets::{PresetMethod, Source};
 use crate::registry::LoadableMethod;
 use crate::saved_model::{self, ModelFile, SavedModel};
@@ -89,11 +90,9 @@ impl NearestNeighborModel {
 
     /// The `n` nearest rows and their mean squared errors.
     fn nearest(&self, y: ArrayView1<'_, f64>, n: usize) -> Vec<(f64, usize)> {
-        let error = |row: ArrayView1<'_, f32>| {
-            let squares = row.iter().zip(y).map(|(own, wanted)| (f64::from(*own) - wanted).powi(2));
-            squares.sum::<f64>() / y.len() as f64
-        };
-        let rows = self.measurements.rows().into_iter().enumerate();
+        let (wanted, measurements) = (y.to_vec(), self.measurements.as_standard_layout());
+        let rows = measurements.as_slice().unwrap_or_default().chunks_exact(wanted.len()).enumerate();
+        let error = |row: &[f32]| squared_distance(row, &wanted) / wanted.len() as f64;
         let mut errors: Vec<(f64, usize)> = rows.map(|(index, row)| (error(row), index)).collect();
         let order = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
         if n < errors.len() {

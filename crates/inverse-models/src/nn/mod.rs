@@ -30,6 +30,7 @@ pub use coupling::{Coupling, CouplingBlock};
 pub use flow::{Flow, FlowSettings};
 pub use frozen_mlp::FrozenMlp;
 pub use head_network::HeadNetwork;
+pub(crate) use kernels::squared_distance;
 pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;

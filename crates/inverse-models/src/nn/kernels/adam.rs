@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::vector_unit::vectorized;
 use crate::nn::optimizer::AdamStep;
 
 /// Values a parallel block: large enough that starting a task costs nothing beside it.
@@ -10,7 +11,7 @@ const BLOCK: usize = 1 << 15;
 /// A number too small for full precision becomes 0; NaN stays.
 ///
 /// The moments of a unit that ReLU has switched off shrink by a constant factor a step. Once they are subnormal, every
-/// operation on them is tens of times slower, and they move no parameter.
+/// operation on them is tens of times slower, and they move no parameter. L2 does the same to that unit's weights.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "part of a loop that must become vector code")]
 fn flush(value: f32) -> f32 {
@@ -27,10 +28,8 @@ pub(crate) fn adam_step(
 ) {
     let blocks = parameters.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK));
     let moments = first.par_chunks_mut(BLOCK).zip(second.par_chunks_mut(BLOCK));
-    let arch = pulp::Arch::new();
     blocks.zip(moments).for_each(|((parameters, gradient), (first, second))| {
-        // Built for the vector unit that is there; without fused operations, so the bits are the same on all.
-        arch.dispatch(
+        vectorized(
             #[inline(always)]
             || update_block(step, parameters, gradient, first, second),
         );
@@ -57,7 +56,7 @@ fn update_block(
         *first = flush(step.beta1 * *first + (1.0 - step.beta1) * gradient);
         *second = flush(step.beta2 * *second + (1.0 - step.beta2) * gradient * gradient);
         let denominator = (*second * step.second_correction).sqrt() + step.epsilon;
-        *parameter -= rate * *first / denominator;
+        *parameter = flush(*parameter - rate * *first / denominator);
     }
 }
 

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::matrix::{Matrix, multiply};
+use super::vector_unit::{multiply_in_place, vectorized, weighted_error};
 use crate::nn::Activation;
 
 /// Rows a block: the activations of one block and one layer stay in a core's second-level cache.
@@ -93,9 +94,7 @@ impl Scratch {
             output.resize(rows * layer.inputs(), 0.0);
             layer.backward(gradient, output);
             if index > 0 {
-                for (value, derivative) in output.iter_mut().zip(&self.derivatives[index - 1]) {
-                    *value *= derivative;
-                }
+                multiply_in_place(output, &self.derivatives[index - 1]);
             }
             source = 1 - source;
         }
@@ -158,16 +157,15 @@ pub(crate) fn error_and_gradient(
                 let predictions = scratch.activations[end].chunks_exact_mut(outputs);
                 let targets = y.chunks_exact(outputs);
                 // Rows that only fill the block up keep their prediction as gradient: nothing reads theirs.
-                for ((row, prediction), target) in
-                    result.chunks_exact_mut(1 + inputs).zip(predictions).zip(targets)
-                {
-                    row[0] = 0.0;
-                    for ((value, target), weight) in prediction.iter_mut().zip(target).zip(weights) {
-                        let difference = *value - target;
-                        row[0] += weight * difference * difference;
-                        *value = 2.0 * weight * difference;
-                    }
-                }
+                let rows = result.chunks_exact_mut(1 + inputs).zip(predictions).zip(targets);
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for ((row, prediction), target) in rows {
+                            row[0] = weighted_error(prediction, target, weights);
+                        }
+                    },
+                );
                 let end = scratch.backward(layers, BLOCK, end);
                 let gradients = scratch.activations[end].chunks_exact(inputs);
                 for (row, gradient) in result.chunks_exact_mut(1 + inputs).zip(gradients) {

@@ -9,10 +9,12 @@ mod frozen;
 mod matrix;
 mod normalization;
 mod training;
+mod vector_unit;
 
 pub(crate) use adam::adam_step;
 pub(crate) use frozen::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
 pub(crate) use training::{TrainingPass, TrainingWorkspace};
+pub(crate) use vector_unit::{squared_distance, vectorized};
 
 /// Rows a block of the training kernels: a batch of 128 still keeps two cores busy.
 pub(crate) const TRAINING_BLOCK: usize = 64;

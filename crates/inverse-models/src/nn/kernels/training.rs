@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::TRAINING_BLOCK;
 use super::matrix::{Matrix, multiply};
 use super::normalization::{Moments, column_sums};
+use super::vector_unit::multiply_in_place;
 use crate::nn::Activation;
 use crate::nn::layout::{LayerLayout, NORMALIZATION_EPSILON};
 
@@ -207,9 +208,7 @@ impl TrainingPass<'_> {
                 let (layout, buffers) = previous?;
                 let start = block * TRAINING_BLOCK * inputs;
                 let range = start..start + next.len();
-                for (value, derivative) in next.iter_mut().zip(&buffers.derivative[range.clone()]) {
-                    *value *= derivative;
-                }
+                multiply_in_place(next, &buffers.derivative[range.clone()]);
                 layout.normalization.as_ref()?;
                 Some(column_sums(next, &buffers.z[range], inputs))
             })
