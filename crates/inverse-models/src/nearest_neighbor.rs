@@ -90,9 +90,15 @@ impl NearestNeighborModel {
 
     /// The `n` nearest rows and their mean squared errors.
     fn nearest(&self, y: ArrayView1<'_, f64>, n: usize) -> Vec<(f64, usize)> {
-        let (wanted, measurements) = (y.to_vec(), self.measurements.as_standard_layout());
-        let rows = measurements.as_slice().unwrap_or_default().chunks_exact(wanted.len()).enumerate();
-        let error = |row: &[f32]| squared_distance(row, &wanted) / wanted.len() as f64;
+        let wanted = y.to_vec();
+        let error = |row: ArrayView1<'_, f32>| {
+            let sum = match row.as_slice() {
+                Some(row) => squared_distance(row, &wanted),
+                None => squared_distance(&row.to_vec(), &wanted),
+            };
+            sum / wanted.len() as f64
+        };
+        let rows = self.measurements.rows().into_iter().enumerate();
         let mut errors: Vec<(f64, usize)> = rows.map(|(index, row)| (error(row), index)).collect();
         let order = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
         if n < errors.len() {

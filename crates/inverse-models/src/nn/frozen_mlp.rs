@@ -14,7 +14,7 @@ use super::training_op::{floats, with_floats};
 /// A value this far below the largest of its layer is 0 in a frozen network.
 ///
 /// L2 shrinks the weights of units that ReLU has switched off by a constant factor a step, down to subnormal numbers.
-/// The processor multiplies those a hundred times slower than others, and beside a sum of the layer's real weights they
+/// The processor multiplies those many times slower than others, and beside a sum of the layer's real weights they
 /// are 13 decimal digits below the last one of `f32`.
 const NEGLIGIBLE: f32 = 1e-20;
 

@@ -79,4 +79,12 @@ mod tests {
         assert_eq!((first[0], second[0]), (0.0, 0.0));
         assert!(parameters[0].is_finite() && parameters[1].is_nan());
     }
+
+    #[test]
+    fn a_parameter_below_the_normal_numbers_becomes_zero() {
+        let step = AdamStep::new(1, &UpdateRule { rate: 0.0, l2: 0.0, limit: None });
+        let mut parameters = [1.0e-39_f32, -1.0e-39, f32::MIN_POSITIVE];
+        adam_step(&step, &mut parameters, &[0.0; 3], &mut [0.0; 3], &mut [0.0; 3]);
+        assert_eq!(parameters, [0.0, 0.0, f32::MIN_POSITIVE]);
+    }
 }
