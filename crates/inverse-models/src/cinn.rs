@@ -261,7 +261,7 @@ impl InverseModel for ConditionalInvertibleNetworkModel {
 impl SavedModel for ConditionalInvertibleNetworkModel {
     fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
         let mut tensors = NamedTensors::new();
-        self.flow.insert(&mut tensors);
+        self.flow.insert(&mut tensors)?;
         saved_model::save(folder, ConditionalInvertibleNetwork::NAME, &self.fitted, &tensors)
     }
 

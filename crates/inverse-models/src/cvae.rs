@@ -321,7 +321,7 @@ impl InverseModel for ConditionalVaeModel {
 impl SavedModel for ConditionalVaeModel {
     fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
         let mut tensors = NamedTensors::new();
-        insert_network(&mut tensors, "decoder", &self.decoder);
+        insert_network(&mut tensors, "decoder", &self.decoder)?;
         saved_model::save(folder, ConditionalVae::NAME, &self.fitted, &tensors)
     }
 

@@ -17,9 +17,31 @@ pub fn open_device(device: Device) -> Result<candle_core::Device, FitError> {
             if !cfg!(feature = "cuda") {
                 return Err(refused("this build lacks the `cuda` feature".into()));
             }
-            candle_core::Device::new_cuda(number).map_err(|error| refused(error.to_string()))
+            open_cuda(number).map_err(|error| refused(error.to_string()))
         }
     }
+}
+
+/// One handle a GPU for the whole process, with one stream of its own: all work on a GPU is done in the order in which
+/// it was asked for, whichever thread asked.
+#[cfg(feature = "cuda")]
+fn open_cuda(number: usize) -> candle_core::Result<candle_core::Device> {
+    use std::sync::{Mutex, PoisonError};
+
+    static OPENED: Mutex<Vec<(usize, candle_core::Device)>> = Mutex::new(Vec::new());
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, device)) = opened.iter().find(|(opened, _)| *opened == number) {
+        return Ok(device.clone());
+    }
+    let device = candle_core::Device::new_cuda_with_stream(number)?;
+    crate::nn::prepare_cuda(&device)?;
+    opened.push((number, device.clone()));
+    Ok(device)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(number: usize) -> candle_core::Result<candle_core::Device> {
+    candle_core::Device::new_cuda(number)
 }
 
 pub(crate) fn backend(error: candle_core::Error) -> FitError {

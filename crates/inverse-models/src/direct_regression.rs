@@ -145,7 +145,7 @@ impl InverseModel for DirectRegressionModel {
 impl SavedModel for DirectRegressionModel {
     fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
         let mut tensors = NamedTensors::new();
-        insert_network(&mut tensors, "network", &self.network);
+        insert_network(&mut tensors, "network", &self.network)?;
         saved_model::save(folder, DirectRegression::NAME, &self.fitted, &tensors)
     }
 

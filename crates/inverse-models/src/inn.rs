@@ -363,7 +363,7 @@ impl InverseModel for InvertibleNetworkModel {
 impl SavedModel for InvertibleNetworkModel {
     fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
         let mut tensors = NamedTensors::new();
-        self.flow.insert(&mut tensors);
+        self.flow.insert(&mut tensors)?;
         saved_model::save(folder, InvertibleNetwork::NAME, &self.fitted, &tensors)
     }
 

@@ -289,7 +289,7 @@ impl InverseModel for MixtureDensityNetworkModel {
 impl SavedModel for MixtureDensityNetworkModel {
     fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
         let mut tensors = NamedTensors::new();
-        insert_network(&mut tensors, "network", &self.network);
+        insert_network(&mut tensors, "network", &self.network)?;
         saved_model::save(folder, MixtureDensityNetwork::NAME, &self.fitted, &tensors)
     }
 

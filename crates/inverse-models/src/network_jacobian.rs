@@ -21,8 +21,9 @@ pub(crate) fn network_jacobian(
     let mut value = x.clone();
     // (rows · inputs, width): the tangents of a row stand one below the other.
     let mut tangent = Tensor::eye(inputs, x.dtype(), device)?.repeat((rows, 1))?;
-    let last = network.layers().len().saturating_sub(1);
-    for (index, (weight, bias)) in network.layers().enumerate() {
+    let layers = network.layers()?;
+    let last = layers.len().saturating_sub(1);
+    for (index, (weight, bias)) in layers.enumerate() {
         let outputs = bias.len();
         let weight = Tensor::from_slice(weight, (outputs, weight.len() / outputs), device)?.t()?;
         value = value.matmul(&weight)?.broadcast_add(&Tensor::from_slice(bias, outputs, device)?)?;

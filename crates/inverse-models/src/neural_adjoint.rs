@@ -36,6 +36,9 @@ const LARGEST_START_COUNT: usize = 1 << 20;
 /// Rows that descend together: it bounds the memory whatever the number of targets.
 const GROUP_ROWS: usize = 1 << 16;
 
+/// The same on a GPU, which keeps two dozen numbers a row and takes a network's layers for a few thousand rows at once.
+const DEVICE_GROUP_ROWS: usize = 1 << 20;
+
 /// Training designs that a model keeps to draw starts from.
 const LARGEST_DESIGN_COUNT: usize = 1 << 14;
 
@@ -116,6 +119,7 @@ impl PresetMethod for NeuralAdjoint {
             learning_rate: 0.3,
             schedule: Schedule::Cosine { last: 1e-4 },
             boundary_weight: 0.01,
+            ..InputDescentSettings::default()
         };
         match source {
             Source::Authors => authors_preset(task),
@@ -164,6 +168,7 @@ fn authors_preset(task: &str) -> Result<NeuralAdjoint, InvalidArgument> {
             schedule: Schedule::Plateau { factor: 0.5, patience: 10, lowest: 1e-6 },
             // Ten times the mean over D4's eight variables; a tenth of the sum for the others.
             boundary_weight: if is_metamaterial { 10.0 / 8.0 } else { 0.1 },
+            ..InputDescentSettings::default()
         },
     })
 }
@@ -262,8 +267,7 @@ impl NeuralAdjointModel {
         let views: Vec<_> = starts.iter().map(|starts| starts.view()).collect();
         let starts =
             ndarray::concatenate(Axis(0), &views).map_err(|error| ProposeError::Backend(Box::new(error)))?;
-        let rows: Vec<usize> = (0..targets).flat_map(|target| std::iter::repeat_n(target, count)).collect();
-        let y = self.surrogate.y.transform(y)?.select(Axis(0), &rows);
+        let y = self.surrogate.y.transform(y)?;
         let (weights, unit) = self.surrogate.error_weights();
         let boundary = BoundaryLoss::new(&self.domain, &self.surrogate.x);
         let descent = InputDescent {
@@ -274,7 +278,7 @@ impl NeuralAdjointModel {
         };
         let device = &self.surrogate.device;
         let end = tensor(starts.view(), device)
-            .and_then(|starts| descent.run(&starts, &tensor(y.view(), device)?, targets))
+            .and_then(|starts| descent.run(&starts, &tensor(y.view(), device)?))
             .map_err(propose_backend)?;
         let designs = array(&end.designs).map_err(propose_backend)?;
         let losses = end.losses.to_vec1::<f32>().map_err(propose_backend)?;
@@ -319,7 +323,8 @@ impl InverseModel for NeuralAdjointModel {
         check_request(y, self.dim_y(), n, self.settings.start_count)?;
         // One seed a target, drawn in order: a target's starts depend on no later target.
         let seeds: Vec<u64> = (0..y.nrows()).map(|_| rng.next_u64()).collect();
-        let group = (GROUP_ROWS / self.settings.start_count).max(1);
+        let rows = if self.surrogate.device.is_cpu() { GROUP_ROWS } else { DEVICE_GROUP_ROWS };
+        let group = (rows / self.settings.start_count).max(1);
         let (mut designs, mut errors) = (Vec::new(), Vec::new());
         for (seeds, y) in seeds.chunks(group).zip(y.axis_chunks_iter(Axis(0), group)) {
             let (group_designs, group_errors) = self.propose_group(y, seeds, n)?;

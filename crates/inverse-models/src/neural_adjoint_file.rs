@@ -28,7 +28,7 @@ impl SavedModel for NeuralAdjointModel {
         let mut tensors = NamedTensors::new();
         let description = Description {
             settings: self.settings.clone(),
-            surrogate: self.surrogate.describe(&mut tensors),
+            surrogate: self.surrogate.describe(&mut tensors)?,
             domain: self.domain.clone(),
             dataset_hash: self.dataset_hash.clone(),
         };

@@ -52,7 +52,7 @@ impl ProxySimulator {
         };
         let mut tensors = NamedTensors::new();
         for (index, network) in proxy.networks.iter().enumerate() {
-            insert_network(&mut tensors, &prefix(index), network);
+            insert_network(&mut tensors, &prefix(index), network)?;
         }
         let description = Description {
             members: proxy.shapes.clone(),

@@ -75,7 +75,7 @@ impl ProxySimulator {
 
     /// Weights and biases of all networks, as they are kept in a file.
     pub fn weight_count(&self) -> usize {
-        self.networks.iter().flat_map(FrozenMlp::layers).map(|(weight, bias)| weight.len() + bias.len()).sum()
+        self.networks.iter().map(FrozenMlp::parameter_count).sum()
     }
 
     /// The precision that the weights have.
@@ -145,7 +145,7 @@ impl ProxySimulator {
         let mut networks = Vec::new();
         for (network, shape) in self.networks.iter().zip(&self.shapes) {
             let mut layers = Vec::new();
-            for (weight, bias) in network.layers() {
+            for (weight, bias) in network.layers().map_err(crate::device::backend)? {
                 layers.push((round(weight)?, round(bias)?));
             }
             let network = FrozenMlp::from_layers(layers, shape.activation, &self.device);

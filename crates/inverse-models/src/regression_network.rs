@@ -67,6 +67,9 @@ impl RegressionNetwork {
     pub(crate) fn freeze(&self) -> Result<FrozenMlp> {
         let stack = self.stack.freeze()?;
         let Some(head) = &self.head else { return Ok(stack) };
+        if !self.stack.parameters().device().is_cpu() {
+            return head.follow_on_device(&stack);
+        }
         stack.followed_by(&head.freeze()?, self.stack.parameters().device())
     }
 }

@@ -203,10 +203,19 @@ impl ModelFile {
 }
 
 /// Adds a network's layers to a model's tensors.
-pub(crate) fn insert_network(tensors: &mut NamedTensors, prefix: &str, network: &FrozenMlp) {
-    for (index, (weight, bias)) in network.layers().enumerate() {
+///
+/// # Errors
+/// Where the device does not give the weights back.
+pub(crate) fn insert_network(
+    tensors: &mut NamedTensors,
+    prefix: &str,
+    network: &FrozenMlp,
+) -> Result<(), ModelFileError> {
+    let layers = network.layers().map_err(|error| ModelFileError::Device(error.to_string()))?;
+    for (index, (weight, bias)) in layers.enumerate() {
         let shape = vec![bias.len(), weight.len() / bias.len().max(1)];
         tensors.insert(format!("{prefix}.weight.{index}"), (shape, weight.to_vec()));
         tensors.insert(format!("{prefix}.bias.{index}"), (vec![bias.len()], bias.to_vec()));
     }
+    Ok(())
 }

@@ -238,9 +238,13 @@ const PREFIX: &str = "surrogate";
 
 impl Surrogate {
     /// Adds the network to a model's tensors.
-    pub(crate) fn describe(&self, tensors: &mut NamedTensors) -> SurrogateDescription {
-        insert_network(tensors, PREFIX, &self.network);
-        SurrogateDescription { x: self.x.clone(), y: self.y.clone(), training: self.report.clone() }
+    pub(crate) fn describe(
+        &self,
+        tensors: &mut NamedTensors,
+    ) -> Result<SurrogateDescription, ModelFileError> {
+        insert_network(tensors, PREFIX, &self.network)?;
+        let training = self.report.clone();
+        Ok(SurrogateDescription { x: self.x.clone(), y: self.y.clone(), training })
     }
 
     /// The surrogate of a model's file.

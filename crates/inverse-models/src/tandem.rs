@@ -276,10 +276,10 @@ struct Description {
 impl SavedModel for TandemModel {
     fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
         let mut tensors = NamedTensors::new();
-        insert_network(&mut tensors, "inverse", &self.inverse);
+        insert_network(&mut tensors, "inverse", &self.inverse)?;
         let description = Description {
             settings: self.settings.clone(),
-            surrogate: self.surrogate.describe(&mut tensors),
+            surrogate: self.surrogate.describe(&mut tensors)?,
             training: self.report.clone(),
             dataset_hash: self.dataset_hash.clone(),
         };

@@ -61,10 +61,18 @@ impl Coupling {
         }
     }
 
-    /// The changed variables, (rows, n), and log |∂ new / ∂ old| of each row, (rows).
+    /// The changed variables, (rows, n), and log |∂ new / ∂ old| of each row, (rows); both `f64`.
+    ///
+    /// * `x`: (rows, n), `f64`; `parameters`: what a subnet says, `f32`
     fn apply(self, x: &Tensor, parameters: &Tensor, direction: Direction) -> Result<(Tensor, Tensor)> {
         match self {
+            #[cfg(feature = "cuda")]
+            Self::Affine { clamp } if x.device().is_cuda() => {
+                let inverse = direction == Direction::Inverse;
+                super::kernels::cuda::affine_coupling(x, parameters, clamp, inverse)
+            }
             Self::Affine { clamp } => {
+                let parameters = &parameters.to_dtype(DType::F64)?;
                 let columns = x.dim(1)?;
                 let raw = parameters.narrow(1, 0, columns)?;
                 let shift = parameters.narrow(1, columns, columns)?;
@@ -81,7 +89,9 @@ impl Coupling {
                     }
                 }
             }
-            Self::Spline { bins, bound } => spline(x, parameters, bins, bound, direction),
+            Self::Spline { bins, bound } => {
+                spline(x, &parameters.to_dtype(DType::F64)?, bins, bound, direction)
+            }
         }
     }
 }
@@ -255,7 +265,7 @@ impl<N: Network> CouplingBlock<N> {
     }
 }
 
-/// What a subnet says of the half that it changes, `f64`; it sees the other half and the condition, and an empty
+/// What a subnet says of the half that it changes, `f32`; it sees the other half and the condition, and an empty
 /// half is left out.
 fn parameters<N: Network>(subnet: &N, half: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
     let half = half.to_dtype(DType::F32)?;
@@ -264,5 +274,5 @@ fn parameters<N: Network>(subnet: &N, half: &Tensor, condition: Option<&Tensor>)
         Some(condition) => Tensor::cat(&[&half, condition], 1)?,
         None => half,
     };
-    subnet.forward(&seen)?.to_dtype(DType::F64)
+    subnet.forward(&seen)
 }

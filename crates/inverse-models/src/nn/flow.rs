@@ -146,15 +146,16 @@ impl<N: Network> Flow<N> {
 
 impl Flow<FrozenMlp> {
     /// Adds subnets and permutations to a model's tensors.
-    pub(crate) fn insert(&self, tensors: &mut NamedTensors) {
+    pub(crate) fn insert(&self, tensors: &mut NamedTensors) -> std::result::Result<(), ModelFileError> {
         for (index, block) in self.blocks.iter().enumerate() {
             if let Some(subnet) = &block.first {
-                insert_network(tensors, &format!("block.{index}.first"), subnet);
+                insert_network(tensors, &format!("block.{index}.first"), subnet)?;
             }
-            insert_network(tensors, &format!("block.{index}.second"), &block.second);
+            insert_network(tensors, &format!("block.{index}.second"), &block.second)?;
             let order: Vec<f32> = block.permutation.iter().map(|place| *place as f32).collect();
             tensors.insert(format!("block.{index}.permutation"), (vec![order.len()], order));
         }
+        Ok(())
     }
 
     /// The flow of a model's file.

@@ -1,6 +1,6 @@
 //! Networks whose weights are fixed: prediction and input gradients.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, Device, Layout as TensorLayout, Result, Shape, Tensor, Var, bail,
@@ -34,8 +34,11 @@ fn without_negligible(mut values: Vec<f32>) -> Vec<f32> {
 /// A fully connected network for use: no normalisation left, no gradient of its weights.
 #[derive(Debug, Clone)]
 pub struct FrozenMlp {
-    layers: Arc<Vec<FrozenLayer>>,
+    inputs: usize,
+    outputs: usize,
     activation: Activation,
+    /// The layers in host memory; of a network on a device, copied there when they are first asked for.
+    layers: Arc<OnceLock<Arc<Vec<FrozenLayer>>>>,
     /// (weight, bias) of each layer where the device is not the host.
     resident: Vec<(Tensor, Tensor)>,
 }
@@ -53,22 +56,59 @@ impl FrozenMlp {
                 resident.push((weight, Tensor::from_slice(&layer.bias, layer.outputs(), device)?));
             }
         }
-        Ok(Self { layers: Arc::new(layers), activation, resident })
+        Ok(Self {
+            inputs: layers.first().map_or(0, FrozenLayer::inputs),
+            outputs: layers.last().map_or(0, FrozenLayer::outputs),
+            activation,
+            layers: Arc::new(OnceLock::from(Arc::new(layers))),
+            resident,
+        })
+    }
+
+    /// A network whose layers, (weight, (outputs, inputs); bias), lie on a device and stay there.
+    pub(super) fn on_device(layers: Vec<(Tensor, Tensor)>, activation: Activation) -> Result<Self> {
+        let (Some((first, _)), Some((last, _))) = (layers.first(), layers.last()) else {
+            bail!("a network without layers")
+        };
+        let (inputs, outputs) = (first.dim(1)?, last.dim(0)?);
+        Ok(Self { inputs, outputs, activation, layers: Arc::default(), resident: layers })
     }
 
     /// Number of inputs.
     pub fn inputs(&self) -> usize {
-        self.layers.first().map_or(0, FrozenLayer::inputs)
+        self.inputs
     }
 
     /// Number of outputs.
     pub fn outputs(&self) -> usize {
-        self.layers.last().map_or(0, FrozenLayer::outputs)
+        self.outputs
+    }
+
+    /// Number of weights and biases.
+    pub(crate) fn parameter_count(&self) -> usize {
+        let layers = self.layers.get().map(|layers| layers.iter());
+        match layers {
+            Some(layers) => layers.map(|layer| layer.weight.len() + layer.bias.len()).sum(),
+            None => self.resident.iter().map(|(weight, bias)| weight.elem_count() + bias.elem_count()).sum(),
+        }
+    }
+
+    /// The layers in host memory.
+    fn host(&self) -> Result<&Arc<Vec<FrozenLayer>>> {
+        if let Some(layers) = self.layers.get() {
+            return Ok(layers);
+        }
+        let mut layers = Vec::new();
+        for (weight, bias) in &self.resident {
+            let weight = without_negligible(weight.flatten_all()?.to_vec1()?);
+            layers.push(FrozenLayer { weight, bias: bias.to_vec1()? });
+        }
+        Ok(self.layers.get_or_init(|| Arc::new(layers)))
     }
 
     /// The linear layers as (weight, (outputs, inputs) row-major; bias).
-    pub(crate) fn layers(&self) -> impl ExactSizeIterator<Item = (&[f32], &[f32])> {
-        self.layers.iter().map(|layer| (&layer.weight[..], &layer.bias[..]))
+    pub(crate) fn layers(&self) -> Result<impl ExactSizeIterator<Item = (&[f32], &[f32])>> {
+        Ok(self.host()?.iter().map(|layer| (&layer.weight[..], &layer.bias[..])))
     }
 
     /// Rebuilds a network from the parts of [`FrozenMlp::layers`].
@@ -83,12 +123,24 @@ impl FrozenMlp {
 
     /// This network followed by an affine map of its outputs, which becomes one with the last layer.
     pub(crate) fn followed_by(&self, map: &AffineMap, device: &Device) -> Result<Self> {
-        let mut layers: Vec<FrozenLayer> = self.layers.to_vec();
+        let mut layers: Vec<FrozenLayer> = self.host()?.to_vec();
         if let Some(last) = layers.last_mut() {
             let (weight, bias) = map.after(&last.weight, &last.bias);
             *last = FrozenLayer { weight, bias };
         }
         Self::new(layers, self.activation, device)
+    }
+
+    /// This network on a device, followed by an affine map of its outputs: matrix, (outputs, more outputs), and
+    /// bias, (1, more outputs).
+    pub(super) fn followed_on_device(&self, matrix: &Tensor, bias: &Tensor) -> Result<Self> {
+        let mut layers = self.resident.clone();
+        let Some((last_weight, last_bias)) = layers.last_mut() else { bail!("a network without layers") };
+        let matrix = matrix.detach();
+        *last_bias =
+            last_bias.unsqueeze(0)?.matmul(&matrix)?.add(&bias.detach())?.squeeze(0)?.contiguous()?;
+        *last_weight = matrix.t()?.matmul(last_weight)?.contiguous()?;
+        Self::on_device(layers, self.activation)
     }
 
     fn check(&self, x: &Tensor) -> Result<()> {
@@ -106,10 +158,20 @@ impl FrozenMlp {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.check(x)?;
         if x.device().is_cpu() {
-            let op = FrozenOp { layers: self.layers.clone(), activation: self.activation };
+            let op = FrozenOp { layers: self.host()?.clone(), activation: self.activation };
             return x.contiguous()?.apply_op1(op);
         }
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return self.on_cuda().forward(x);
+        }
         self.forward_composed(x)
+    }
+
+    /// The network for the CUDA kernels; without layers where it lies elsewhere, which the kernels refuse.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_cuda(&self) -> super::kernels::cuda::CudaNetwork {
+        super::kernels::cuda::CudaNetwork::new(self.resident.clone(), self.activation)
     }
 
     /// The same pass as plain candle operations.
@@ -137,10 +199,14 @@ impl FrozenMlp {
             bail!("the targets have another shape: {:?}, {} weights", y.shape(), weights.len())
         }
         if x.device().is_cpu() {
-            let op = ErrorGradientOp { layers: &self.layers, activation: self.activation, weights };
+            let op = ErrorGradientOp { layers: self.host()?, activation: self.activation, weights };
             let packed = x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &op)?;
             let error = packed.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
             return Ok((error, packed.narrow(1, 1, self.inputs())?.contiguous()?));
+        }
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return self.on_cuda().error_and_gradient(x, y, weights);
         }
         let x = Var::from_tensor(x)?;
         let weights = Tensor::new(weights, x.device())?;

@@ -5,7 +5,7 @@ use inverse_core::Stream;
 use rand::RngExt;
 
 use super::convolution::{AffineMap, Convolution, ConvolutionalHead};
-use super::{Network, TrainableNetwork};
+use super::{FrozenMlp, Network, TrainableNetwork};
 
 /// The convolutions of a head, trained through their own weights.
 ///
@@ -71,6 +71,12 @@ impl HeadNetwork {
         }
         let map = value.squeeze(1)?;
         Ok((map.narrow(0, 0, width)?, map.narrow(0, width, 1)?))
+    }
+
+    /// A network on this head's device, followed by the head as it stands.
+    pub(crate) fn follow_on_device(&self, stack: &FrozenMlp) -> Result<FrozenMlp> {
+        let (matrix, bias) = self.affine()?;
+        stack.followed_on_device(&matrix.contiguous()?, &bias)
     }
 
     /// The head as it stands, as one affine map.

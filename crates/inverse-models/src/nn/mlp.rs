@@ -85,6 +85,8 @@ pub struct Mlp {
     /// Running mean and variance of each normalised layer.
     statistics: Var,
     workspaces: Workspaces,
+    #[cfg(feature = "cuda")]
+    cuda_workspaces: super::kernels::cuda::CudaWorkspaces,
 }
 
 impl Mlp {
@@ -137,6 +139,8 @@ impl Mlp {
             parameters: Var::new(parameters, device)?,
             statistics: Var::new(statistics, device)?,
             workspaces: Arc::new(Mutex::new(Vec::new())),
+            #[cfg(feature = "cuda")]
+            cuda_workspaces: Arc::default(),
         })
     }
 
@@ -152,10 +156,29 @@ impl Mlp {
     /// # Errors
     /// Where the shapes disagree or the tensor library fails.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return self.forward_on_cuda(x);
+        }
         let (y, batch) = if x.device().is_cpu() { self.forward_fused(x)? } else { self.forward_composed(x)? };
         if let Some(batch) = batch {
             let moved = ((self.statistics.as_tensor() * (1.0 - MOMENTUM))? + (batch.detach() * MOMENTUM)?)?;
             self.statistics.set(&moved)?;
+        }
+        Ok(y)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn forward_on_cuda(&self, x: &Tensor) -> Result<Tensor> {
+        use super::kernels::cuda::{CudaTraining, move_statistics};
+        let (layout, workspaces) = (self.layout.clone(), self.cuda_workspaces.clone());
+        let statistics = Arc::new(Mutex::new(None));
+        let op =
+            CudaTraining::new(layout, self.settings.activation, workspaces, statistics.clone(), x.track_op());
+        let y = x.contiguous()?.apply_op2(self.parameters.as_tensor(), op)?;
+        let batch = statistics.lock().ok().and_then(|mut batch| batch.take());
+        if let Some(batch) = batch {
+            move_statistics(&self.statistics, batch, MOMENTUM as f32)?;
         }
         Ok(y)
     }
@@ -219,10 +242,38 @@ impl Mlp {
     /// # Errors
     /// Where the tensor library fails.
     pub fn freeze(&self) -> Result<FrozenMlp> {
+        if !self.parameters.device().is_cpu() {
+            return self.freeze_on_device();
+        }
         let parameters = self.parameters.to_vec1::<f32>()?;
         let statistics = self.statistics.to_vec1::<f32>()?;
         let layers = self.layout.layers.iter().map(|layer| fold(layer, &parameters, &statistics)).collect();
         FrozenMlp::new(layers, self.settings.activation, self.parameters.device())
+    }
+}
+
+impl Mlp {
+    /// As [`fold`], without a way through host memory.
+    fn freeze_on_device(&self) -> Result<FrozenMlp> {
+        let (parameters, statistics) = (self.parameters.detach(), self.statistics.detach());
+        let mut layers = Vec::new();
+        for layer in &self.layout.layers {
+            let part = |range: &std::ops::Range<usize>| parameters.narrow(0, range.start, range.len());
+            // Copies: the parameters go on moving in their place.
+            let mut weight =
+                part(&layer.weight)?.force_contiguous()?.reshape((layer.outputs, layer.inputs))?;
+            let mut bias = part(&layer.bias)?.force_contiguous()?;
+            if let Some(normalization) = &layer.normalization {
+                let (mean, variance) = (&normalization.running_mean, &normalization.running_variance);
+                let mean = statistics.narrow(0, mean.start, mean.len())?;
+                let variance = statistics.narrow(0, variance.start, variance.len())?;
+                let factor = (part(&normalization.scale)? / (variance + NORMALIZATION_EPSILON)?.sqrt()?)?;
+                weight = weight.broadcast_mul(&factor.unsqueeze(1)?)?;
+                bias = (((bias - mean)? * factor)? + part(&normalization.shift)?)?;
+            }
+            layers.push((weight, bias));
+        }
+        FrozenMlp::on_device(layers, self.settings.activation)
     }
 }
 

@@ -30,6 +30,8 @@ pub use coupling::{Coupling, CouplingBlock};
 pub use flow::{Flow, FlowSettings};
 pub use frozen_mlp::FrozenMlp;
 pub use head_network::HeadNetwork;
+#[cfg(feature = "cuda")]
+pub(crate) use kernels::cuda::{CudaDescent, Plateau as CudaPlateau, prepare as prepare_cuda};
 pub(crate) use kernels::squared_distance;
 pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;

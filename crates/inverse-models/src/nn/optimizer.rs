@@ -65,8 +65,12 @@ pub(crate) struct Adam {
 /// First and second moments of the gradient, beside the parameters they belong to.
 #[derive(Debug)]
 enum Moments {
-    Host { first: Vec<f32>, second: Vec<f32> },
-    Device { first: Tensor, second: Tensor },
+    Host {
+        first: Vec<f32>,
+        second: Vec<f32>,
+    },
+    #[cfg(feature = "cuda")]
+    Cuda(super::kernels::cuda::CudaMoments),
 }
 
 impl Adam {
@@ -78,10 +82,13 @@ impl Adam {
 
     /// Goes on from a saved state; see [`Adam::state`].
     pub(crate) fn resume(count: u64, first: &Tensor, second: &Tensor) -> Result<Self> {
-        let moments = if first.device().is_cpu() {
-            Moments::Host { first: first.to_vec1()?, second: second.to_vec1()? }
-        } else {
-            Moments::Device { first: first.clone(), second: second.clone() }
+        let moments = match first.device() {
+            candle_core::Device::Cpu => Moments::Host { first: first.to_vec1()?, second: second.to_vec1()? },
+            #[cfg(feature = "cuda")]
+            candle_core::Device::Cuda(_) => {
+                Moments::Cuda(super::kernels::cuda::CudaMoments::new(first, second)?)
+            }
+            other => bail!("there is no Adam for {:?}", other.location()),
         };
         Ok(Self { count, moments })
     }
@@ -92,11 +99,14 @@ impl Adam {
     }
 
     /// Number of steps taken, first and second moment: the whole state.
+    ///
+    /// The moments lie in host memory, wherever the parameters do.
     pub(crate) fn state(&self) -> Result<(u64, Tensor, Tensor)> {
         let host = |values: &[f32]| Tensor::new(values, &candle_core::Device::Cpu);
         let (first, second) = match &self.moments {
             Moments::Host { first, second } => (host(first)?, host(second)?),
-            Moments::Device { first, second } => (first.clone(), second.clone()),
+            #[cfg(feature = "cuda")]
+            Moments::Cuda(moments) => moments.state()?,
         };
         Ok((self.count, first, second))
     }
@@ -110,18 +120,8 @@ impl Adam {
                 let update = HostUpdate { step, moments: Mutex::new((first, second)) };
                 parameters.inplace_op2(&gradient.contiguous()?, &update)
             }
-            Moments::Device { first, second } => {
-                let gradient = match rule.limit {
-                    Some(limit) => gradient.clamp(-limit, limit)?,
-                    None => gradient.clone(),
-                };
-                let gradient = (gradient + (parameters.as_tensor() * rule.l2)?)?;
-                *first = ((&*first * BETA1)? + (&gradient * (1.0 - BETA1))?)?;
-                *second = ((&*second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
-                let denominator = ((&*second * f64::from(step.second_correction))?.sqrt()? + EPSILON)?;
-                let change = ((&*first * (rule.rate * f64::from(step.first_correction)))? / denominator)?;
-                parameters.set(&(parameters.as_tensor() - change)?)
-            }
+            #[cfg(feature = "cuda")]
+            Moments::Cuda(moments) => moments.step(parameters, gradient, step),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use candle_core::{Device, Result as TensorResult, Tensor};
+use candle_core::{Result as TensorResult, Tensor};
 use inverse_core::{EpochReport, FitContext, FitError, InvalidArgument, Signal, Stream};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -350,8 +350,10 @@ impl<'a> Run<'a> {
         let rule = UpdateRule { rate, l2: self.settings.l2, limit: self.settings.gradient_limit };
         let size = self.settings.batch_size.min(order.len());
         let mut losses = Vec::new();
-        for rows in order.chunks_exact(size) {
-            let rows = Tensor::from_slice(rows, rows.len(), &Device::Cpu)?.to_device(training.x.device())?;
+        // One transfer an epoch: a GPU would wait for one a step.
+        let order = Tensor::from_slice(order, order.len(), training.x.device())?;
+        for start in (0..=order.elem_count() - size).step_by(size) {
+            let rows = order.narrow(0, start, size)?;
             let batch =
                 Pairs { x: training.x.index_select(&rows, 0)?, y: training.y.index_select(&rows, 0)? };
             let loss = self.objective.training_loss(&batch, noise)?;

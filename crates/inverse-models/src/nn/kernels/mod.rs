@@ -5,6 +5,8 @@
 //! what these kernels save is allocation, separate elementwise passes and unwanted gradients.
 
 mod adam;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod frozen;
 mod matrix;
 mod normalization;
