@@ -6,10 +6,10 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use inverse_core::InvalidArgument;
 use inverse_models::presets::Source;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How large a study is: its data, networks, starts, targets and trainings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Seconds: shows that everything runs; its figures mean nothing.
@@ -51,6 +51,24 @@ impl Profile {
         match self {
             Self::Smoke => 5,
             Self::Quick | Self::Paper => 100,
+        }
+    }
+
+    /// Targets for which proposals are compared with the true posterior (Table 4); the paper prints no number.
+    pub fn posterior_targets(self) -> usize {
+        match self {
+            Self::Smoke => 3,
+            Self::Quick | Self::Paper => 50,
+        }
+    }
+
+    /// Proposals for each of those targets, and reference draws to hold them against: what the profile's NA can give
+    /// and rank (1,000 starts in the paper profile, 250 in the others), with some to spare.
+    pub fn posterior_samples(self) -> usize {
+        match self {
+            Self::Smoke => 50,
+            Self::Quick => 200,
+            Self::Paper => 500,
         }
     }
 

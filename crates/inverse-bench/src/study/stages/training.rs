@@ -1,0 +1,102 @@
+//! One training: resumed where it was killed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use inverse_core::{CheckpointPolicy, Dataset, EpochReport, FitContext, Observer, Signal};
+use inverse_models::AnyMethod;
+use serde::{Deserialize, Serialize};
+
+use super::{Study, read_json, write_json};
+use crate::progress::{EpochProgress, Progress};
+use crate::{ResultFolder, StudyError};
+
+/// Least time between two checkpoints of a training.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) const TRAINING_TIME: &str = "training_time.json";
+
+/// How long a training took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainingTime {
+    /// Seconds of all sittings. Epochs that a kill undid are counted twice.
+    pub seconds: f64,
+    /// In how many sittings.
+    pub sittings: usize,
+    /// Threads of the last sitting.
+    pub threads: usize,
+}
+
+impl Study {
+    pub(super) fn train(
+        &self,
+        folder: &Path,
+        method: &dyn AnyMethod,
+        data: &Dataset,
+        seed: u64,
+        progress: &Progress,
+    ) -> Result<(), StudyError> {
+        progress.stage(1, "training");
+        let device = self.arguments.device();
+        // Written last: where it lies, a kill has come between the end of the training and its record.
+        if folder.join("model.safetensors").exists() {
+            inverse_models::load(folder, device)?;
+            return Ok(());
+        }
+        let checkpoints = folder.join("checkpoints");
+        let mut clock = Clock::go_on(folder, EpochProgress::new(progress));
+        let mut context = FitContext::new(seed)
+            .with_device(device)
+            .with_observer(&mut clock)
+            .with_checkpoints(CheckpointPolicy { folder: checkpoints.clone(), every: CHECKPOINT_EVERY });
+        let model = method.fit(data, &mut context)?;
+        clock.write()?;
+        for (stage, report) in model.training_reports() {
+            let name = format!("learning_curve_{}.csv", stage.replace(' ', "_"));
+            ResultFolder::create(folder)?.write_csv(&name, &report.curve)?;
+        }
+        model.save(folder)?;
+        // The model is complete; its checkpoints have done their work. Leaving them would harm nothing.
+        let _ = fs::remove_dir_all(checkpoints);
+        Ok(())
+    }
+}
+
+/// Adds up the time of all sittings, and passes each epoch on.
+struct Clock<'a> {
+    folder: PathBuf,
+    before: TrainingTime,
+    started: Instant,
+    written: Instant,
+    progress: EpochProgress<'a>,
+}
+
+impl<'a> Clock<'a> {
+    fn go_on(folder: &Path, progress: EpochProgress<'a>) -> Self {
+        // A time that cannot be read is none: it is no result.
+        let before = read_json(folder, TRAINING_TIME).unwrap_or_default();
+        let now = Instant::now();
+        Self { folder: folder.into(), before, started: now, written: now, progress }
+    }
+
+    fn write(&mut self) -> Result<(), StudyError> {
+        self.written = Instant::now();
+        let time = TrainingTime {
+            seconds: self.before.seconds + self.started.elapsed().as_secs_f64(),
+            sittings: self.before.sittings + 1,
+            threads: rayon::current_num_threads(),
+        };
+        write_json(&self.folder, TRAINING_TIME, &time)
+    }
+}
+
+impl Observer for Clock<'_> {
+    fn epoch(&mut self, report: &EpochReport) -> Signal {
+        if self.written.elapsed() >= CHECKPOINT_EVERY {
+            // The checkpoint beside it tells of a disk that is full.
+            let _ = self.write();
+        }
+        self.progress.epoch(report)
+    }
+}
