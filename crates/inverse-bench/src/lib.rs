@@ -16,15 +16,18 @@
 
 mod arguments;
 mod cell;
+mod comparison;
 mod curve_figure;
 mod error_map;
 mod figure;
 mod line_figure;
+mod machine;
 mod paper;
 mod profile;
 mod progress;
 mod proposal_limit;
 mod publication;
+mod report;
 mod result_files;
 mod store;
 mod study;
@@ -33,6 +36,7 @@ mod task_result;
 
 pub use arguments::StudyArguments;
 pub use cell::{Cell, Stage};
+pub use comparison::{CellComparison, Difference, compare};
 pub use curve_figure::{CurveFigure, Panel, PanelCurve};
 pub use error_map::{ErrorMap, ErrorMapPanel, LevelSet, ResidualGrid};
 pub use figure::Figure;
@@ -40,12 +44,13 @@ pub use line_figure::{LineFigure, LinePanel, Series};
 pub use paper::{PaperTable, paper_table};
 pub use profile::Profile;
 pub use progress::{EpochProgress, Progress};
-pub use publication::{PaperItem, Publication, ablation_experiments};
+pub use publication::{PaperItem, Publication, Publications, ablation_experiments, publish};
+pub use report::report;
 pub use result_files::{ResultFileError, ResultFolder};
 pub use store::{Claim, Entry, EntryState, Store, StoreError};
 pub use study::{
-    Event, InferenceSettings, InferenceTimes, Outcome, Plan, PlannedCell, PosteriorMatch, Repeats, Study, StudyError,
-    TrainingTime, exit_code,
+    Event, InferenceSettings, InferenceTimes, Outcome, Plan, PlannedCell, PosteriorMatch, Repeats, Study,
+    StudyError, TrainingTime, exit_code,
 };
 pub use table::{Table, scientific};
 pub use task_result::{CurveRow, ScoreRow, TaskResult, panels, score_table};

@@ -6,6 +6,7 @@ mod metamaterial_spectra;
 mod model_size;
 mod outline;
 mod posterior_matching;
+mod publish;
 mod resimulation;
 mod sine_map;
 mod tandem_boundary;
@@ -17,6 +18,7 @@ use inverse_core::InvalidArgument;
 use serde::Serialize;
 
 pub use ablation::ablation_experiments;
+pub use publish::publish;
 
 use crate::result_files::csv_bytes;
 use crate::study::Plan;
@@ -128,9 +130,22 @@ impl Publication {
 
     /// The table as text, where there is one; else the figures' files.
     pub fn text(&self) -> String {
-        let files = || self.figures.iter().map(|(name, _)| format!("{name}.svg\n")).collect();
+        let files = || {
+            let lines: Vec<_> =
+                self.figures.iter().map(|(name, _)| format!("{name}.svg, {name}.png")).collect();
+            lines.join("\n") + "\n"
+        };
         self.table.as_ref().map_or_else(files, Table::text)
     }
+}
+
+/// The tables and figures of a study.
+#[derive(Default)]
+pub struct Publications {
+    /// Those whose cells are finished, in the paper's order.
+    pub finished: Vec<Publication>,
+    /// Those whose cells are not.
+    pub missing: Vec<PaperItem>,
 }
 
 impl Study {
@@ -190,27 +205,31 @@ impl Study {
         // Scores lead: they are what most people wait for. Times come last, because they need the machine alone.
         let first = [PaperItem::Table(3)].into_iter().chain(PaperItem::ALL);
         for item in first.filter(|item| *item != PaperItem::Table(2)).chain([PaperItem::Table(2)]) {
-            if let Some(plan) = self.part(self.item_plan(item))? {
+            if let Some(plan) = Self::part(self.item_plan(item))? {
                 whole.extend(plan);
             }
         }
         Ok(whole)
     }
 
-    /// Every table and figure of a finished study that its tasks and methods have.
+    /// Every table and figure that the study's tasks and methods have, and those that wait for cells.
     ///
     /// # Errors
-    /// As [`Study::item`].
-    pub fn publications(&self) -> Result<Vec<Publication>, StudyError> {
-        let mut publications = Vec::new();
+    /// [`StudyError`] where results cannot be read.
+    pub fn publications(&self) -> Result<Publications, StudyError> {
+        let mut publications = Publications::default();
         for item in PaperItem::ALL {
-            publications.extend(self.part(self.item(item))?);
+            match Self::part(self.item(item)) {
+                Ok(publication) => publications.finished.extend(publication),
+                Err(StudyError::Incomplete { .. }) => publications.missing.push(item),
+                Err(error) => return Err(error),
+            }
         }
         Ok(publications)
     }
 
     /// `None` where the study's tasks or methods have nothing of an item.
-    fn part<T>(&self, outcome: Result<T, StudyError>) -> Result<Option<T>, StudyError> {
+    fn part<T>(outcome: Result<T, StudyError>) -> Result<Option<T>, StudyError> {
         match outcome {
             Ok(part) => Ok(Some(part)),
             Err(StudyError::NothingToShow { .. }) => Ok(None),

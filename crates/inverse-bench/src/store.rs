@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 use thiserror::Error;
 
 pub use claim::Claim;
-pub(crate) use entry::TEMPORARY_PREFIX;
+pub(crate) use entry::hexadecimal;
 pub use entry::{Entry, EntryState};
 
 use crate::Cell;
@@ -88,6 +88,17 @@ impl Store {
             fs::create_dir_all(&path).map_err(io_error(&path))?;
             tempfile::NamedTempFile::new_in(&path).map_err(io_error(&path))?;
         }
+        Ok(Self { root, verified: Mutex::default() })
+    }
+
+    /// Opens a store that is there; nothing is made.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] where there is none.
+    pub fn existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        let cells = root.join(CELLS);
+        fs::read_dir(&cells).map_err(io_error(&cells))?;
         Ok(Self { root, verified: Mutex::default() })
     }
 
@@ -173,22 +184,25 @@ impl Store {
         Ok(place)
     }
 
-    /// Every folder among the cells, by name, with its entry, or why there is none.
+    /// Every folder among the cells, by name, and how it stands; whose cells they are is not known here.
     ///
     /// # Errors
     /// [`StoreError::Io`] where the store cannot be read.
-    pub fn entries(&self) -> Result<Vec<(String, Result<Entry, String>)>, StoreError> {
+    pub fn entries(&self) -> Result<Vec<(String, EntryState)>, StoreError> {
         let cells = self.root.join(CELLS);
         let mut entries = Vec::new();
         for file in fs::read_dir(&cells).map_err(io_error(&cells))? {
             let path = file.map_err(io_error(&cells))?.path();
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let entry = match Entry::read(&path) {
-                Ok(Some(entry)) => entry.verify(&path).map(|()| entry),
-                Ok(None) => Err("unfinished".into()),
-                Err(reason) => Err(reason),
+            let state = match Entry::read(&path) {
+                Ok(None) => EntryState::Unfinished,
+                Ok(Some(entry)) => match entry.verify(&path) {
+                    Ok(()) => EntryState::Finished(entry),
+                    Err(reason) => EntryState::Damaged(reason),
+                },
+                Err(reason) => EntryState::Damaged(reason),
             };
-            entries.push((name, entry));
+            entries.push((name, state));
         }
         entries.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(entries)
@@ -268,7 +282,9 @@ mod tests {
         fs::remove_file(store.folder(ID).join("result.json")).unwrap();
         let other = Store::open(store.path()).unwrap();
         assert!(damaged(other.state(ID, &identity).unwrap()));
-        let [(name, Err(reason))] = &other.entries().unwrap()[..] else { panic!("one damaged entry") };
+        let [(name, EntryState::Damaged(reason))] = &other.entries().unwrap()[..] else {
+            panic!("one damaged entry")
+        };
         assert!(name == ID && reason.contains("result.json"), "{name}: {reason}");
     }
 

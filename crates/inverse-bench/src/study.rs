@@ -8,7 +8,7 @@ mod work;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use inverse_core::{Dataset, InvalidArgument, InverseModel, Proposals, RandomStreams, Task};
+use inverse_core::{Dataset, InvalidArgument, Proposals, RandomStreams, Task};
 use inverse_metrics::ConfidenceInterval;
 use inverse_models::presets::PresetMethod;
 use inverse_models::{
@@ -17,12 +17,13 @@ use inverse_models::{
 };
 
 pub use error::StudyError;
-pub use plan::{InferenceSettings, Plan, PlannedCell};
 use plan::Planner;
+pub use plan::{InferenceSettings, Plan, PlannedCell};
 pub(crate) use plan::{REJECTION_WIDTH, Variant, Work, streams};
+pub(crate) use stages::read_errors;
+use stages::read_proposals;
 pub use stages::{InferenceTimes, PosteriorMatch, Repeats, TrainingTime};
 pub(crate) use stages::{TIMES, TRAINING_TIME, read_json, read_match};
-use stages::{read_errors, read_proposals};
 pub use work::{Event, Outcome};
 
 use crate::paper::paper_name;
@@ -138,11 +139,10 @@ impl Study {
     /// Every task with its tandem model's settings, with boundary loss and without; none where no tandem was asked for.
     pub(crate) fn tandems(&self) -> impl Iterator<Item = (&dyn Task, &dyn AnyMethod, &dyn AnyMethod)> {
         let without = self.tasks.iter().zip(&self.unbounded_tandems);
-        let with = without.zip(&self.presets).filter_map(|((task, without), methods)| {
+        without.zip(&self.presets).filter_map(|((task, without), methods)| {
             let with = methods.iter().find(|method| method.name() == Tandem::NAME)?;
             Some((&**task, &**with, &**without))
-        });
-        with
+        })
     }
 
     pub(crate) fn planner(&self) -> Planner<'_> {
@@ -218,7 +218,9 @@ impl Study {
         let plan = planner.plan();
         self.complete(&plan)?;
         let planned = plan.cells().iter().find(|planned| planned.id == id);
-        planned.and_then(|planned| self.evaluation(planned).transpose()).unwrap_or_else(|| Err(unplanned(&id)))
+        planned
+            .and_then(|planned| self.evaluation(planned).transpose())
+            .unwrap_or_else(|| Err(unplanned(&id)))
     }
 
     /// The best of a method's trainings by r_1 on the validation targets, and r_1 of them all.
@@ -279,9 +281,8 @@ impl Study {
             }
         }
         let (missing, all) = (open.len(), plan.cells().len());
-        open.first().map_or(Ok(()), |first| {
-            Err(StudyError::Incomplete { missing, all, first: first.to_string() })
-        })
+        open.first()
+            .map_or(Ok(()), |first| Err(StudyError::Incomplete { missing, all, first: first.to_string() }))
     }
 
     /// The results of all finished evaluations of a plan, in its order.

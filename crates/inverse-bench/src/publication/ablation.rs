@@ -7,9 +7,7 @@ use inverse_models::{InputDescentSettings, NeuralAdjoint, Starts};
 use super::Publication;
 use crate::proposal_limit::neural_adjoint_settings;
 use crate::study::{InferenceSettings, Plan, Variant};
-use crate::{
-    CurveFigure, Panel, ScoreRow, Study, StudyError, Table, TaskResult, scientific,
-};
+use crate::{CurveFigure, Panel, ScoreRow, Study, StudyError, Table, TaskResult, scientific};
 
 /// The tasks of the paper's ablations.
 const TASKS: [&str; 2] = ["ballistics", "robotic-arm"];
@@ -18,7 +16,9 @@ const TASKS: [&str; 2] = ["ballistics", "robotic-arm"];
 ///
 /// Without Ω, starts are uniform over the domain, μ_x ± R_x / 2; the paper says "a uniform sampling distribution" and no
 /// more.
-pub fn ablation_experiments(with: &InputDescentSettings) -> [(&'static str, Starts, InputDescentSettings); 4] {
+pub fn ablation_experiments(
+    with: &InputDescentSettings,
+) -> [(&'static str, Starts, InputDescentSettings); 4] {
     let without = InputDescentSettings { boundary_weight: 0.0, ..with.clone() };
     [
         ("E1", Starts::Uniform, without.clone()),
@@ -38,7 +38,9 @@ impl Study {
     pub(super) fn ablation_plan(&self) -> Result<Plan<'_>, StudyError> {
         let mut planner = self.planner();
         let neural_adjoint = |method: &str| method == NeuralAdjoint::NAME;
-        for (task, method) in self.pairs().filter(|(task, method)| is_ablated(*task) && neural_adjoint(method.name())) {
+        for (task, method) in
+            self.pairs().filter(|(task, method)| is_ablated(*task) && neural_adjoint(method.name()))
+        {
             let descent = neural_adjoint_settings(method)?.descent;
             for (label, starts, descent) in ablation_experiments(&descent) {
                 let inference = Some(InferenceSettings { starts, descent });

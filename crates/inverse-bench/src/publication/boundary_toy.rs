@@ -13,7 +13,7 @@ use inverse_core::{
 use inverse_metrics::resimulate;
 use inverse_models::nn::{Activation, TrainingSettings};
 use inverse_models::{InputDescentSettings, NeuralAdjoint, NeuralAdjointModel, RegressionSettings, Starts};
-use ndarray::{Array2, array};
+use ndarray::{Array2, Axis, array};
 use serde::Serialize;
 
 use super::Publication;
@@ -73,7 +73,7 @@ fn search(task: &dyn Task, model: &NeuralAdjointModel, seed: u64) -> Result<Sear
     let mut rng = RandomStreams::new(seed).stream("starts", 0);
     let proposals = model.propose(target.view(), STARTS, &mut rng)?;
     let errors = resimulate(task, &proposals, target.view())?;
-    let all = Array2::from_shape_vec((STARTS, 1), proposals.designs().iter().copied().collect())?;
+    let all = proposals.designs().index_axis(Axis(0), 0).to_owned();
     let seen = model.surrogate().predict(all.view())?;
     let looks_right = |index: &usize| (seen[[*index, 0]] - TARGET).abs() <= NEAR;
     let chosen: Vec<usize> = (0..STARTS).filter(looks_right).collect();
@@ -123,47 +123,47 @@ impl Study {
     /// # Errors
     /// [`StudyError`] where a training or a search fails.
     pub fn boundary_toy(seed: u64, networks: u64) -> Result<Publication, StudyError> {
-    let simulator = FnSimulator::new(1, 1, |x, y| y[0] = x[0].sin())?;
-    let task = SimulatedTask::new("sine", simulator, BoxPrior::new(&[-PI], &[PI])?)?;
-    let mut table = Table::new(&[
-        "seed",
-        "L_bnd",
-        "look right, of 200",
-        "outside",
-        "their mean error",
-        "best 50: outside",
-        "r_1",
-        "r_50",
-    ]);
-    let mut rows = Vec::new();
-    let mut shown: Option<(f64, Vec<LinePanel>)> = None;
-    for seed in (0..networks).map(|network| seed.wrapping_add(network)) {
-        let data = Dataset::from_task(&task, 2000, &mut RandomStreams::new(seed).stream("data", 0))?;
-        let with = method().fit(&data, &mut FitContext::new(seed))?;
-        let off = InputDescentSettings { boundary_weight: 0.0, ..with.settings().descent.clone() };
-        let without = with.with_inference(STARTS, Starts::Uniform, off)?;
-        let (free, bounded) = (search(&task, &without, seed)?, search(&task, &with, seed)?);
-        for Search { row, .. } in [&free, &bounded] {
-            table.push(vec![
-                seed.to_string(),
-                if row.boundary_loss { "with" } else { "without" }.into(),
-                row.look_right.to_string(),
-                row.look_right_outside.to_string(),
-                scientific(row.mean_error),
-                row.best_50_outside.to_string(),
-                scientific(row.r_1),
-                scientific(row.r_50),
-            ]);
+        let simulator = FnSimulator::new(1, 1, |x, y| y[0] = x[0].sin())?;
+        let task = SimulatedTask::new("sine", simulator, BoxPrior::new(&[-PI], &[PI])?)?;
+        let mut table = Table::new(&[
+            "seed",
+            "L_bnd",
+            "look right, of 200",
+            "outside",
+            "their mean error",
+            "best 50: outside",
+            "r_1",
+            "r_50",
+        ]);
+        let mut rows = Vec::new();
+        let mut shown: Option<(f64, Vec<LinePanel>)> = None;
+        for seed in (0..networks).map(|network| seed.wrapping_add(network)) {
+            let data = Dataset::from_task(&task, 2000, &mut RandomStreams::new(seed).stream("data", 0))?;
+            let with = method().fit(&data, &mut FitContext::new(seed))?;
+            let off = InputDescentSettings { boundary_weight: 0.0, ..with.settings().descent.clone() };
+            let without = with.with_inference(STARTS, Starts::Uniform, off)?;
+            let (free, bounded) = (search(&task, &without, seed)?, search(&task, &with, seed)?);
+            for Search { row, .. } in [&free, &bounded] {
+                table.push(vec![
+                    seed.to_string(),
+                    if row.boundary_loss { "with" } else { "without" }.into(),
+                    row.look_right.to_string(),
+                    row.look_right_outside.to_string(),
+                    scientific(row.mean_error),
+                    row.best_50_outside.to_string(),
+                    scientific(row.r_1),
+                    scientific(row.r_50),
+                ]);
+            }
+            let wrong = free.row.mean_error;
+            if shown.as_ref().is_none_or(|(most, _)| wrong > *most) {
+                let panels = vec![panel(&without, &free)?, panel(&with, &bounded)?];
+                shown = Some((wrong, panels));
+            }
+            rows.extend([free.row, bounded.row]);
         }
-        let wrong = free.row.mean_error;
-        if shown.as_ref().is_none_or(|(most, _)| wrong > *most) {
-            let panels = vec![panel(&without, &free)?, panel(&with, &bounded)?];
-            shown = Some((wrong, panels));
-        }
-        rows.extend([free.row, bounded.row]);
+        let figure = LineFigure { panels: shown.map_or_else(Vec::new, |(_, panels)| panels) };
+        let title = "what the boundary loss does on one period of a sine";
+        Ok(Publication::new("figure6_7", title).with_table(&rows, table)?.with_figure("figure6_7", figure))
     }
-    let figure = LineFigure { panels: shown.map_or_else(Vec::new, |(_, panels)| panels) };
-    let title = "what the boundary loss does on one period of a sine";
-    Ok(Publication::new("figure6_7", title).with_table(&rows, table)?.with_figure("figure6_7", figure))
-}
 }

@@ -6,7 +6,7 @@
 
 use std::f64::consts::TAU;
 
-use inverse_core::{DataError, Dataset, Proposals, Simulator, Task};
+use inverse_core::{Dataset, Proposals, Simulator};
 use inverse_metrics::resimulate;
 use inverse_tasks::metamaterial::{MetamaterialSettings, MetamaterialSolver, MetamaterialTask, SuperCell};
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -87,7 +87,7 @@ fn spectra(
     task: &MetamaterialTask,
     solver: &MetamaterialSolver,
 ) -> Result<Vec<LinePanel>, StudyError> {
-    let simulated = [("solver", solver.simulate(x).map_err(DataError::from)?), ("proxy", task.simulate(x).map_err(DataError::from)?)];
+    let simulated = [("solver", solver.simulate(x)?), ("proxy", task.simulate(x)?)];
     let frequencies = &solver.settings().frequencies;
     let panel = |row: usize| {
         let line = |(label, y): &(&str, Array2<f64>)| Series {
@@ -106,7 +106,6 @@ fn spectra(
     Ok((0..x.nrows()).map(panel).collect())
 }
 
-
 impl Study {
     /// Every method's score on D4.
     pub(super) fn metamaterial_plan(&self) -> Result<Plan<'_>, StudyError> {
@@ -116,7 +115,10 @@ impl Study {
         }
         let plan = planner.plan();
         if plan.cells().is_empty() {
-            return Err(StudyError::NothingToShow { item: "Figure 13", needs: "the task metamaterial".into() });
+            return Err(StudyError::NothingToShow {
+                item: "Figure 13",
+                needs: "the task metamaterial".into(),
+            });
         }
         Ok(plan)
     }
@@ -141,9 +143,10 @@ impl Study {
         let design: [f64; 8] = std::array::from_fn(|variable| x[[0, variable]]);
         let mut first = vec![layout(&design, solver.settings().period)];
         first.extend(panels.first().cloned());
-        let publication = Publication::new("metamaterial_solver", "D4 under the proxy and under the solver, r_T")
-            .with_table(&all, table)?
-            .with_figure("figure2", LineFigure { panels: first });
+        let publication =
+            Publication::new("metamaterial_solver", "D4 under the proxy and under the solver, r_T")
+                .with_table(&all, table)?
+                .with_figure("figure2", LineFigure { panels: first });
         Ok(publication.with_figure("figure13", LineFigure { panels }))
     }
 }

@@ -82,10 +82,7 @@ impl Study {
 }
 
 /// The authors' settings; `None` where they released none for the task, or layers that are not built here.
-fn released(
-    method: &str,
-    task: &str,
-) -> Result<Option<Box<dyn inverse_models::AnyMethod>>, InvalidArgument> {
+fn released(method: &str, task: &str) -> Result<Option<Box<dyn inverse_models::AnyMethod>>, InvalidArgument> {
     match method_by_name(method, task, Source::Authors) {
         Ok(method) => Ok(Some(method)),
         Err(error) if error.argument == "task" => Ok(None),

@@ -29,7 +29,9 @@ impl Study {
         }
         let plan = planner.plan();
         if plan.cells().is_empty() {
-            let needs = format!("a task of at most {REJECTION_WIDTH} measurements: rejection finds no design with more");
+            let needs = format!(
+                "a task of at most {REJECTION_WIDTH} measurements: rejection finds no design with more"
+            );
             return Err(StudyError::NothingToShow { item: "Table 4", needs });
         }
         Ok(plan)
@@ -47,7 +49,14 @@ impl Study {
             let found = read_match(&self.store().folder(&planned.id))?;
             let (task, method) = (planned.cell.task.clone(), method.to_owned());
             let paper = paper.value(&task, &method);
-            rows.push(Row { task, method, mmd: found.mmd, paper, targets: found.targets, left_out: found.left_out });
+            rows.push(Row {
+                task,
+                method,
+                mmd: found.mmd,
+                paper,
+                targets: found.targets,
+                left_out: found.left_out,
+            });
         }
         // The floor is below a task's methods.
         rows.sort_by_key(|row| {

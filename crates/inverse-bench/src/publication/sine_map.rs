@@ -1,8 +1,7 @@
 //! Figure 4: where on D2, the sine wave, each method looks for one measurement.
 
-use inverse_core::{InverseModel, Task};
+use inverse_core::{InverseModel, Simulator, Task};
 use inverse_tasks::SineWave;
-use inverse_core::Simulator;
 use ndarray::{Array2, Axis};
 use serde::Serialize;
 
@@ -59,7 +58,7 @@ impl Study {
             let (model, _) = self.best_model(&task, method)?;
             let designs = self.sine_designs(&task, &*model, target)?;
             let points: Vec<[f64; 2]> = designs.rows().into_iter().map(|x| [x[0], x[1]]).collect();
-            let y = task.simulate(designs.view()).map_err(inverse_core::DataError::from)?;
+            let y = task.simulate(designs.view())?;
             let mut errors: Vec<f64> = y.iter().map(|y| (y - target).abs()).collect();
             errors.sort_by(f64::total_cmp);
             rows.push(Row {
@@ -75,7 +74,9 @@ impl Study {
         }
         let figure = ErrorMap { grid, names: ["x₁".into(), "x₂".into()], panels };
         let title = format!("where each method looks for y = {target} on the sine wave");
-        Ok(Publication::new("figure4", &title).with_table(&rows, table(&rows))?.with_figure("figure4", figure))
+        Ok(Publication::new("figure4", &title)
+            .with_table(&rows, table(&rows))?
+            .with_figure("figure4", figure))
     }
 
     /// Designs for one target, (count, 2).

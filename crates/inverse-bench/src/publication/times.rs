@@ -54,8 +54,15 @@ impl Study {
 
     pub(super) fn inference_times(&self, plan: &Plan<'_>) -> Result<Publication, StudyError> {
         let paper = paper_table(2)?;
-        let header =
-            ["task", "method", "one solution, s", "1,000 solutions, s", "shortest to longest", "paper", "ours / paper"];
+        let header = [
+            "task",
+            "method",
+            "one solution, s",
+            "1,000 solutions, s",
+            "shortest to longest",
+            "paper",
+            "ours / paper",
+        ];
         let (mut rows, mut table) = (Vec::new(), Table::new(&header));
         for planned in plan.cells().iter().filter(|planned| matches!(planned.work, Work::Time { .. })) {
             let InferenceTimes { one, thousand, threads, device } =

@@ -32,13 +32,7 @@ impl Claim {
 
 /// The file stays when the claim ends: deleting it would let two processes lock two files of one name.
 fn open(path: &Path) -> Result<File, StoreError> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(io_error(path))
+    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(io_error(path))
 }
 
 fn locked(path: &Path, outcome: Result<(), TryLockError>) -> Result<bool, StoreError> {

@@ -17,7 +17,7 @@ const FILE: &str = "entry.json";
 const FORMAT: u32 = 1;
 
 /// How files that were being written when a process was killed begin.
-pub(crate) const TEMPORARY_PREFIX: &str = ".tmp";
+const TEMPORARY_PREFIX: &str = ".tmp";
 
 /// How a cell stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,5 +98,7 @@ fn digest(bytes: &[u8]) -> String {
 
 /// Bytes as hexadecimal digits.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]).collect()
 }

@@ -1,6 +1,6 @@
 //! Why a study could not go on.
 
-use inverse_core::{DataError, FitError, InvalidArgument, ProposeError};
+use inverse_core::{DataError, FitError, InvalidArgument, ProposeError, SimulationError};
 use inverse_metrics::MetricError;
 use inverse_models::ModelFileError;
 use inverse_tasks::UnknownTask;
@@ -21,6 +21,9 @@ pub enum StudyError {
     /// Data could not be made.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A simulator failed.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
     /// Training failed.
     #[error(transparent)]
     Fit(#[from] FitError),
@@ -85,10 +88,10 @@ impl StudyError {
             )
         };
         match self {
-            Self::Damaged { .. } => true,
             Self::ModelFile(error) => of_file(error),
             Self::Fit(FitError::Checkpoint(error)) => error.downcast_ref().is_some_and(of_file),
-            Self::Metric(MetricError::Format { .. } | MetricError::Mismatch { .. }) => true,
+            Self::Damaged { .. }
+            | Self::Metric(MetricError::Format { .. } | MetricError::Mismatch { .. }) => true,
             _ => false,
         }
     }

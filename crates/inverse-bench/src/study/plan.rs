@@ -111,7 +111,11 @@ impl<'a> Plan<'a> {
     /// [`InvalidArgument`] where no cell has that name.
     pub fn only(mut self, id: &str) -> Result<Self, InvalidArgument> {
         if !self.cells.iter().any(|cell| cell.id == id) {
-            return Err(InvalidArgument::new("--cell", "the name of a cell of this study", format!("`{id}`")));
+            return Err(InvalidArgument::new(
+                "--cell",
+                "the name of a cell of this study",
+                format!("`{id}`"),
+            ));
         }
         let mut wanted = vec![id.to_owned()];
         self.cells.reverse();
@@ -161,7 +165,8 @@ impl<'a> Planner<'a> {
         let factor = if neural_adjoint { 1 } else { VALIDATION_FACTOR };
         let targets = factor * self.arguments.profile().validation_targets();
         let seed = self.arguments.seed();
-        let identity = json!({"training": training, "targets": targets, "seed": seed, "inference": inference(method)?});
+        let identity =
+            json!({"training": training, "targets": targets, "seed": seed, "inference": inference(method)?});
         let work = Work::Validate { method, training: training.clone(), targets };
         let inputs = vec![training.clone()];
         let cell = self.cell(task, method.name(), method.label(), Stage::Validation, Some(index + 1));
@@ -223,7 +228,8 @@ impl<'a> Planner<'a> {
         let trials = self.trials(task, method)?;
         let mut inputs = inputs(&trials);
         inputs.push(reference.into());
-        let identity = json!({"inputs": inputs, "inference": inference(method)?, "seed": self.arguments.seed()});
+        let identity =
+            json!({"inputs": inputs, "inference": inference(method)?, "seed": self.arguments.seed()});
         let cell = self.cell(task, method.name(), method.label(), Stage::Matching, None);
         let work = Work::Match { method, trials, reference: reference.into() };
         Ok(self.push(cell, identity, inputs, task, work))
@@ -330,4 +336,3 @@ fn json_value(value: &impl Serialize) -> Result<Value, StudyError> {
 fn file_name(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect()
 }
-

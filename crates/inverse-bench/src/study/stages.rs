@@ -18,10 +18,10 @@ use serde::de::DeserializeOwned;
 pub(crate) use evaluation::{read_errors, read_proposals};
 pub use matching::PosteriorMatch;
 pub(crate) use matching::read_match;
-pub use timing::{InferenceTimes, Repeats};
 pub(crate) use timing::TIMES;
+pub use timing::{InferenceTimes, Repeats};
 pub use training::TrainingTime;
-pub(crate) use training::TRAINING_TIME;
+pub(crate) use training::{CHECKPOINTS, TRAINING_TIME};
 
 use super::plan::{InferenceSettings, Trial, VALIDATION_STARTS, Work};
 use super::{PlannedCell, Study};
@@ -34,8 +34,7 @@ impl Study {
     /// Does what is to be done in a cell whose inputs are finished; its files lie in its folder then.
     pub(super) fn execute(&self, planned: &PlannedCell<'_>, progress: &Progress) -> Result<(), StudyError> {
         let folder = self.store.folder(&planned.id);
-        fs::create_dir_all(&folder)
-            .map_err(|source| ResultFileError::Io { path: folder.clone(), source })?;
+        fs::create_dir_all(&folder).map_err(|source| ResultFileError::Io { path: folder.clone(), source })?;
         let task = planned.task;
         match &planned.work {
             Work::Train { method, data, seed } => self.train(&folder, *method, data, *seed, progress),
@@ -110,7 +109,8 @@ fn write_json(folder: &Path, file: &str, value: &impl Serialize) -> Result<(), S
 
 /// Reads a value from a file of a cell.
 pub(crate) fn read_json<T: DeserializeOwned>(folder: &Path, file: &str) -> Result<T, StudyError> {
-    let damaged = |reason: String| StudyError::Damaged { file: folder.join(file).display().to_string(), reason };
+    let damaged =
+        |reason: String| StudyError::Damaged { file: folder.join(file).display().to_string(), reason };
     let bytes = fs::read(folder.join(file)).map_err(|error| damaged(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))
 }

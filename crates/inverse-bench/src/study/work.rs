@@ -1,10 +1,12 @@
 //! Doing a plan's cells, beside any number of other processes that do the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::stages::CHECKPOINTS;
 use super::{Plan, PlannedCell, Study};
 use crate::progress::Progress;
 use crate::store::EntryState;
@@ -74,12 +76,9 @@ impl Study {
     ///
     /// # Errors
     /// [`StudyError::Store`] where the store cannot be used.
-    pub fn work(
-        &self,
-        plan: &Plan<'_>,
-        report: &mut dyn FnMut(&Event<'_>),
-    ) -> Result<Outcome, StudyError> {
-        let mut round = Round { study: self, plan, done: BTreeSet::new(), failed: BTreeMap::new(), worked: 0 };
+    pub fn work(&self, plan: &Plan<'_>, report: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome, StudyError> {
+        let mut round =
+            Round { study: self, plan, done: BTreeSet::new(), failed: BTreeMap::new(), worked: 0 };
         let started = Instant::now();
         while round.open().next().is_some() {
             if !round.pass(report, started)? {
@@ -177,6 +176,8 @@ impl<'a> Round<'a> {
         let outcome = outcome.and_then(|()| Ok(store.finish(id, cell, &planned.identity)?));
         match outcome {
             Ok(_) => {
+                // They have done their work; where they cannot be removed they harm nothing.
+                let _ = fs::remove_dir_all(store.folder(id).join(CHECKPOINTS));
                 self.done.insert(id);
                 self.worked += 1;
                 let (done, all) = (self.done.len(), self.plan.cells().len());
@@ -194,11 +195,11 @@ impl<'a> Round<'a> {
     /// Where the whole study stands, for the progress bar.
     fn label(&self, planned: &PlannedCell<'_>, started: Instant) -> String {
         let (done, all) = (self.done.len(), self.plan.cells().len());
-        let mut label = format!("[{}/{all}", done + 1);
-        if self.worked > 0 && all > done {
-            let left = started.elapsed().as_secs_f64() / self.worked as f64 * (all - done) as f64;
-            label += &format!(", about {:.0} min left", (left / 60.0).ceil());
+        let place = format!("{}/{all}", done + 1);
+        if self.worked == 0 || done >= all {
+            return format!("[{place}] {}", planned.cell);
         }
-        format!("{label}] {}", planned.cell)
+        let left = started.elapsed().as_secs_f64() / self.worked as f64 * (all - done) as f64;
+        format!("[{place}, about {:.0} min left] {}", (left / 60.0).ceil(), planned.cell)
     }
 }

@@ -8,10 +8,12 @@ use inverse_core::{Dataset, InvalidArgument, InverseModel, Proposals, Stream, Ta
 use inverse_metrics::{ResimulationErrors, resimulate};
 use ndarray::{Array2, Array3, ArrayView2, Axis, concatenate, s};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::super::plan::streams;
 use super::{Study, read_json, write_json};
 use crate::progress::Progress;
+use crate::store::hexadecimal;
 use crate::{ResultFolder, StudyError};
 
 /// Targets a call, so that little is lost by a kill; proposals do not depend on it.
@@ -41,6 +43,23 @@ struct Partial {
     designs: Array3<f64>,
     /// In decimal: JSON has no numbers of 128 bits.
     stream_position: String,
+    /// SHA-256 of the others and of the cell's name: no entry speaks for a cell that is not finished.
+    digest: String,
+}
+
+impl Partial {
+    fn new(folder: &Path, designs: Array3<f64>, stream_position: String) -> Self {
+        let digest = Self::digest(folder, &designs, &stream_position);
+        Self { designs, stream_position, digest }
+    }
+
+    fn digest(folder: &Path, designs: &Array3<f64>, stream_position: &str) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(folder.file_name().unwrap_or_default().as_encoded_bytes());
+        hasher.update(format!(" {stream_position} {:?}", designs.dim()));
+        designs.iter().for_each(|value| hasher.update(value.to_le_bytes()));
+        hexadecimal(&hasher.finalize())
+    }
 }
 
 impl Study {
@@ -88,7 +107,7 @@ impl Study {
             progress.advance(block.nrows());
             if recorded.elapsed() >= RECORD_EVERY {
                 let stream_position = rng.get_word_pos().to_string();
-                write_json(folder, PARTIAL, &Partial { designs: joined(&blocks)?, stream_position })?;
+                write_json(folder, PARTIAL, &Partial::new(folder, joined(&blocks)?, stream_position))?;
                 recorded = Instant::now();
             }
         }
@@ -106,17 +125,20 @@ fn go_on(
     if !folder.join(PARTIAL).exists() {
         return Ok(Vec::new());
     }
-    let Partial { designs, stream_position } = read_json(folder, PARTIAL)?;
+    let Partial { designs, stream_position, digest } = read_json(folder, PARTIAL)?;
+    let damaged = |reason| StudyError::Damaged { file: folder.join(PARTIAL).display().to_string(), reason };
+    if digest != Partial::digest(folder, &designs, &stream_position) {
+        return Err(damaged("its digest is not that of this cell's designs".into()));
+    }
     let position = stream_position.parse().ok();
     let (done, proposed, _) = designs.dim();
-    match position.filter(|_| done <= targets && proposed == count) {
-        Some(position) => rng.set_word_pos(position),
-        None => {
-            let file = folder.join(PARTIAL).display().to_string();
-            let reason = format!("expected {count} designs for up to {targets} targets, found {proposed} for {done} at `{stream_position}`");
-            return Err(StudyError::Damaged { file, reason });
-        }
-    }
+    let Some(position) = position.filter(|_| done <= targets && proposed == count) else {
+        let expected = format!("{count} designs for up to {targets} targets");
+        return Err(damaged(format!(
+            "expected {expected}, found {proposed} for {done} at `{stream_position}`"
+        )));
+    };
+    rng.set_word_pos(position);
     Ok(vec![designs])
 }
 

@@ -53,7 +53,8 @@ impl Study {
         let reference = self.reference(&self.store.folder(reference), task)?;
         let mut rng = streams(&self.arguments, task).stream("posterior proposals", 0);
         let proposals = model.propose(reference.targets.y(), reference.proposals, &mut rng)?;
-        let designs = |target, _: &PosteriorSample| proposals.designs().index_axis(Axis(0), target).to_owned();
+        let designs =
+            |target, _: &PosteriorSample| proposals.designs().index_axis(Axis(0), target).to_owned();
         write_json(folder, FILE, &reference.compare(designs)?)
     }
 

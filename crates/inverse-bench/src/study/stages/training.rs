@@ -1,6 +1,5 @@
 //! One training: resumed where it was killed.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,9 @@ use crate::{ResultFolder, StudyError};
 
 /// Least time between two checkpoints of a training.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+/// Kept until the training's record is written: a model without a record is not trusted, but made anew from these.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
 pub(crate) const TRAINING_TIME: &str = "training_time.json";
 
@@ -39,27 +41,18 @@ impl Study {
     ) -> Result<(), StudyError> {
         progress.stage(1, "training");
         let device = self.arguments.device();
-        // Written last: where it lies, a kill has come between the end of the training and its record.
-        if folder.join("model.safetensors").exists() {
-            inverse_models::load(folder, device)?;
-            return Ok(());
-        }
-        let checkpoints = folder.join("checkpoints");
         let mut clock = Clock::go_on(folder, EpochProgress::new(progress));
         let mut context = FitContext::new(seed)
             .with_device(device)
             .with_observer(&mut clock)
-            .with_checkpoints(CheckpointPolicy { folder: checkpoints.clone(), every: CHECKPOINT_EVERY });
+            .with_checkpoints(CheckpointPolicy { folder: folder.join(CHECKPOINTS), every: CHECKPOINT_EVERY });
         let model = method.fit(data, &mut context)?;
         clock.write()?;
         for (stage, report) in model.training_reports() {
             let name = format!("learning_curve_{}.csv", stage.replace(' ', "_"));
             ResultFolder::create(folder)?.write_csv(&name, &report.curve)?;
         }
-        model.save(folder)?;
-        // The model is complete; its checkpoints have done their work. Leaving them would harm nothing.
-        let _ = fs::remove_dir_all(checkpoints);
-        Ok(())
+        Ok(model.save(folder)?)
     }
 }
 
