@@ -12,7 +12,7 @@ seed = 5
 threads = 1
 quiet = true
 tasks = [\"D2\"]
-methods = [\"NA\", \"mdn\", \"nn\"]
+methods = [\"NA\", \"mdn\", \"nearest-neighbor\"]
 targets = 4
 proposals = 20
 ";
