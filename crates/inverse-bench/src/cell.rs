@@ -19,6 +19,8 @@ pub enum Stage {
     Reference,
     /// A model's proposals are compared with the true posterior (Table 4).
     Matching,
+    /// Proposals for the metamaterial are simulated by its solver, not by the proxy that the task is (Figure 13).
+    Solving,
     /// Inference is timed (Table 2).
     Timing,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Stage {
             Self::Evaluation => "evaluation",
             Self::Reference => "reference",
             Self::Matching => "matching",
+            Self::Solving => "solving",
             Self::Timing => "timing",
         })
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use inverse_core::InvalidArgument;
@@ -69,6 +70,15 @@ impl Profile {
             Self::Smoke => 50,
             Self::Quick => 200,
             Self::Paper => 500,
+        }
+    }
+
+    /// Least time between two records of a cell that is not finished.
+    pub(crate) fn record_every(self) -> Duration {
+        match self {
+            // Too often for real work: so that a smoke study shows that killed cells resume.
+            Self::Smoke => Duration::from_millis(50),
+            Self::Quick | Self::Paper => Duration::from_secs(5),
         }
     }
 

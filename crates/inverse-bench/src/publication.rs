@@ -22,7 +22,7 @@ pub use publish::publish;
 
 use crate::result_files::csv_bytes;
 use crate::study::Plan;
-use crate::{Figure, ResultFileError, ResultFolder, Study, StudyError, Table};
+use crate::{Figure, ResultFileError, ResultFolder, Study, StudyError, Table, scientific};
 
 /// A table or a figure of the paper, by its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +139,11 @@ impl Publication {
     }
 }
 
+/// Ours over the paper's; empty where the paper prints none.
+fn ratio(ours: f64, paper: Option<f64>) -> String {
+    paper.map_or_else(String::new, |paper| scientific(ours / paper))
+}
+
 /// The tables and figures of a study.
 #[derive(Default)]
 pub struct Publications {
@@ -191,7 +196,7 @@ impl Study {
             PaperItem::Figure(4) => self.sine_map(sine_map::TARGET),
             PaperItem::Figure(6 | 7) => Study::boundary_toy(self.arguments().seed(), boundary_toy::NETWORKS),
             PaperItem::Figure(8) => self.tandem_boundary(&plan),
-            PaperItem::Figure(2 | 13) => self.metamaterial_spectra(),
+            PaperItem::Figure(2 | 13) => self.metamaterial_spectra(&plan),
             PaperItem::Table(_) | PaperItem::Figure(_) => Err(item.unknown().into()),
         }
     }

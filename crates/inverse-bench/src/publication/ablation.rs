@@ -4,7 +4,8 @@ use inverse_core::Task;
 use inverse_models::presets::PresetMethod;
 use inverse_models::{InputDescentSettings, NeuralAdjoint, Starts};
 
-use super::Publication;
+use super::{Publication, ratio};
+use crate::paper::paper_name;
 use crate::proposal_limit::neural_adjoint_settings;
 use crate::study::{InferenceSettings, Plan, Variant};
 use crate::{CurveFigure, Panel, ScoreRow, Study, StudyError, Table, TaskResult, scientific};
@@ -66,7 +67,7 @@ impl Study {
     pub fn publish_ablation(&self, results: &[TaskResult]) -> Result<Publication, StudyError> {
         let rows = self.score_rows(results, self.arguments().proposals(), 5)?;
         let panel = |group: &[TaskResult]| Panel {
-            title: group[0].task.clone(),
+            title: paper_name(&group[0].task).to_owned(),
             curves: group.iter().map(TaskResult::panel_curve).collect(),
             references: Vec::new(),
         };
@@ -80,8 +81,17 @@ impl Study {
 }
 
 fn table(rows: &[ScoreRow]) -> Table {
-    let mut table =
-        Table::new(&["task", "experiment", "Ω", "L_bnd", "r_T", "95% interval", "worst target", "paper"]);
+    let mut table = Table::new(&[
+        "task",
+        "experiment",
+        "Ω",
+        "L_bnd",
+        "r_T",
+        "95% interval",
+        "worst target",
+        "paper",
+        "ours / paper",
+    ]);
     for row in rows {
         let starts_from_prior = matches!(row.method.as_str(), "E3" | "E4");
         let bounded = matches!(row.method.as_str(), "E2" | "E4");
@@ -95,6 +105,7 @@ fn table(rows: &[ScoreRow]) -> Table {
             format!("{} to {}", scientific(row.lower), scientific(row.upper)),
             scientific(row.worst),
             row.paper.map_or_else(String::new, scientific),
+            ratio(row.mean, row.paper),
         ]);
     }
     table

@@ -6,14 +6,14 @@
 
 use std::f64::consts::TAU;
 
-use inverse_core::{Dataset, Proposals, Simulator};
-use inverse_metrics::resimulate;
+use inverse_core::{Proposals, Simulator};
+use inverse_metrics::{ResimulationErrors, resimulate};
 use inverse_tasks::metamaterial::{MetamaterialSettings, MetamaterialSolver, MetamaterialTask, SuperCell};
 use ndarray::{Array2, ArrayView2, Axis, s};
 use serde::Serialize;
 
 use super::Publication;
-use crate::study::{Plan, Variant};
+use crate::study::{Plan, Work, read_errors};
 use crate::{LineFigure, LinePanel, Series, Study, StudyError, Table, scientific};
 
 /// Spectra in the figure.
@@ -30,21 +30,15 @@ struct Row {
 
 /// Both simulators' r_1 and r_T of the same proposals.
 fn rows(
-    label: &str,
-    proposals: &Proposals,
-    targets: &Dataset,
-    task: &MetamaterialTask,
-    solver: &MetamaterialSolver,
+    method: &str,
+    under_proxy: &ResimulationErrors,
+    under_solver: &ResimulationErrors,
 ) -> Result<Vec<Row>, StudyError> {
-    let under_proxy = resimulate(task, proposals, targets.y())?;
-    let under_solver = resimulate(solver, proposals, targets.y())?;
-    let count = proposals.designs().dim().1;
-    let mut counts = vec![1, count];
+    let mut counts = vec![1, under_solver.errors().ncols()];
     counts.dedup();
-    let row = |proposals| -> Result<Row, StudyError> {
-        let method = label.to_owned();
+    let row = |proposals| {
         let (under_proxy, under_solver) = (under_proxy.mean(proposals)?, under_solver.mean(proposals)?);
-        Ok(Row { method, proposals, under_proxy, under_solver })
+        Ok(Row { method: method.to_owned(), proposals, under_proxy, under_solver })
     };
     counts.into_iter().map(row).collect()
 }
@@ -107,11 +101,12 @@ fn spectra(
 }
 
 impl Study {
-    /// Every method's score on D4.
+    /// Every method's score on D4 under the proxy and under the solver.
     pub(super) fn metamaterial_plan(&self) -> Result<Plan<'_>, StudyError> {
         let mut planner = self.planner();
         for (task, method) in self.pairs().filter(|(task, _)| task.name() == MetamaterialTask::NAME) {
-            planner.evaluation(task, Variant::own(method))?;
+            planner.solving(task, None)?;
+            planner.solving(task, Some(method))?;
         }
         let plan = planner.plan();
         if plan.cells().is_empty() {
@@ -123,15 +118,21 @@ impl Study {
         Ok(plan)
     }
 
-    pub(super) fn metamaterial_spectra(&self) -> Result<Publication, StudyError> {
+    pub(super) fn metamaterial_spectra(&self, plan: &Plan<'_>) -> Result<Publication, StudyError> {
         let task = MetamaterialTask::new();
         let solver = MetamaterialSolver::new(MetamaterialSettings::default())?;
         let targets = self.test_targets(&task)?;
-        let true_designs = Proposals::new(targets.x().insert_axis(Axis(1)).to_owned())?;
-        let mut all = rows("true designs", &true_designs, &targets, &task, &solver)?;
-        for (_, method) in self.pairs().filter(|(task, _)| task.name() == MetamaterialTask::NAME) {
-            let (_, proposals) = self.test_proposals(&task, method)?;
-            all.extend(rows(method.label(), &proposals, &targets, &task, &solver)?);
+        let mut all = Vec::new();
+        for planned in plan.cells() {
+            let Work::Solve { evaluation } = &planned.work else { continue };
+            let under_proxy = if let Some(evaluation) = evaluation {
+                read_errors(&self.store().folder(evaluation))?
+            } else {
+                let designs = Proposals::new(targets.x().insert_axis(Axis(1)).to_owned())?;
+                resimulate(&task, &designs, targets.y())?
+            };
+            let under_solver = read_errors(&self.store().folder(&planned.id))?;
+            all.extend(rows(&planned.cell.label, &under_proxy, &under_solver)?);
         }
         let mut table = Table::new(&["method", "T", "r_T, proxy", "r_T, solver"]);
         for Row { method, proposals, under_proxy, under_solver } in &all {

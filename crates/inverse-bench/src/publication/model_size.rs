@@ -7,7 +7,7 @@ use inverse_models::method_by_name;
 use inverse_models::presets::Source;
 use serde::Serialize;
 
-use super::Publication;
+use super::{Publication, ratio};
 use crate::study::Plan;
 use crate::{Study, StudyError, Table, paper_table};
 
@@ -35,8 +35,10 @@ impl Study {
     pub(super) fn parameter_counts(&self) -> Result<Publication, StudyError> {
         let paper = paper_table(8)?;
         let millions = |count: usize| format!("{:.2}", count as f64 / 1e6);
-        let (mut rows, mut table) =
-            (Vec::new(), Table::new(&["task", "method", "authors' settings", "paper", "own settings"]));
+        let (mut rows, mut table) = (
+            Vec::new(),
+            Table::new(&["task", "method", "authors' settings", "paper", "ours / paper", "own settings"]),
+        );
         for (task, method) in self.pairs() {
             let authors = released(method.name(), task.name())?;
             let authors = authors.map(|authors| authors.parameter_count(task.dim_x(), task.dim_y()));
@@ -47,6 +49,7 @@ impl Study {
                 method.label().into(),
                 authors.map_or_else(String::new, millions),
                 printed.map_or_else(String::new, |value| format!("{value:.1}")),
+                authors.map_or_else(String::new, |authors| ratio(authors as f64 / 1e6, printed)),
                 millions(own),
             ]);
             let (task, method) = (task.name().into(), method.label());
@@ -59,7 +62,8 @@ impl Study {
     /// the weights, and a cVAE keeps no encoder.
     pub(super) fn model_sizes(&self, plan: &Plan<'_>) -> Result<Publication, StudyError> {
         let paper = paper_table(9)?;
-        let (mut rows, mut table) = (Vec::new(), Table::new(&["task", "method", "MB", "paper"]));
+        let (mut rows, mut table) =
+            (Vec::new(), Table::new(&["task", "method", "MB", "paper", "ours / paper"]));
         for planned in plan.cells() {
             let path = self.store().folder(&planned.id).join("model.safetensors");
             let damaged = |error: std::io::Error| StudyError::Damaged {
@@ -74,6 +78,7 @@ impl Study {
                 method.clone(),
                 format!("{:.1}", bytes as f64 / 1e6),
                 printed.map_or_else(String::new, |value| value.to_string()),
+                ratio(bytes as f64 / 1e6, printed),
             ]);
             rows.push(SizeRow { task, method, bytes, paper_megabytes: printed });
         }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Publication;
+use super::{Publication, ratio};
 use crate::study::{Plan, REJECTION_WIDTH, Work, read_match};
 use crate::{Study, StudyError, Table, paper_table};
 
@@ -63,13 +63,15 @@ impl Study {
             let place = self.tasks().iter().position(|task| task.name() == row.task);
             (place, row.method == FLOOR)
         });
-        let mut table = Table::new(&["task", "method", "MMD", "paper", "targets", "left out"]);
+        let mut table =
+            Table::new(&["task", "method", "MMD", "paper", "ours / paper", "targets", "left out"]);
         for row in &rows {
             table.push(vec![
                 row.task.clone(),
                 row.method.clone(),
                 format!("{:.3}", row.mmd),
                 row.paper.map_or_else(String::new, |paper| paper.to_string()),
+                ratio(row.mmd, row.paper),
                 row.targets.to_string(),
                 row.left_out.to_string(),
             ]);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Publication;
+use super::{Publication, ratio};
 use crate::study::{InferenceTimes, Plan, Repeats, TIMES, TRAINING_TIME, TrainingTime, Work, read_json};
 use crate::{Study, StudyError, Table, paper_table};
 
@@ -76,7 +76,7 @@ impl Study {
                 seconds(thousand.median),
                 spread(&thousand),
                 printed.map_or_else(String::new, |value| value.to_string()),
-                printed.map_or_else(String::new, |value| format!("{:.2}", thousand.median / value)),
+                ratio(thousand.median, printed),
             ]);
             rows.push(InferenceRow {
                 task,
@@ -111,7 +111,7 @@ impl Study {
                 seconds(time),
                 sittings.to_string(),
                 printed.map_or_else(String::new, |value| value.to_string()),
-                printed.map_or_else(String::new, |value| format!("{:.2}", time / value)),
+                ratio(time, printed),
             ]);
             let device = self.arguments().device().to_string();
             rows.push(TrainingRow { task, method, seconds: time, sittings, threads, device, paper: printed });
@@ -121,11 +121,23 @@ impl Study {
     }
 }
 
-/// Seconds with three digits that count.
+/// Seconds with three digits that count, down to a microsecond.
 fn seconds(time: f64) -> String {
-    if time >= 100.0 { format!("{time:.0}") } else { format!("{time:.3}") }
+    let places = (2.0 - time.max(1e-6).log10().floor()).clamp(0.0, 6.0);
+    format!("{time:.0$}", places as usize)
 }
 
 fn spread(repeats: &Repeats) -> String {
     format!("{} to {} of {}", seconds(repeats.shortest), seconds(repeats.longest), repeats.count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_have_three_digits() {
+        let written = [0.0, 0.000_123_4, 0.012_34, 1.234, 12.34, 123.4, 1234.0].map(seconds);
+        assert_eq!(written, ["0.000000", "0.000123", "0.0123", "1.23", "12.3", "123", "1234"]);
+    }
 }

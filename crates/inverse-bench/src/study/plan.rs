@@ -7,6 +7,7 @@ use inverse_core::{Dataset, InvalidArgument, RandomStreams, Task};
 use inverse_models::nn::TRAINING_VERSION;
 use inverse_models::presets::PresetMethod;
 use inverse_models::{AnyMethod, InputDescentSettings, NeuralAdjoint, Starts};
+use inverse_tasks::metamaterial::MetamaterialSettings;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -24,6 +25,9 @@ pub(crate) const VALIDATION_STARTS: usize = 250;
 /// Validation targets of methods other than NA, as a multiple of the profile's: one proposal of a model that samples
 /// says little, and more targets make up for it.
 const VALIDATION_FACTOR: usize = 10;
+
+/// What the designs behind the targets are called among the methods.
+const TRUE_DESIGNS: &str = "true designs";
 
 /// Most measurements of tasks whose posterior is drawn by rejection: it finds no design with D4's 300.
 pub(crate) const REJECTION_WIDTH: usize = 3;
@@ -61,12 +65,34 @@ pub(crate) struct Trial {
 /// What there is to do in a cell.
 #[derive(Clone)]
 pub(crate) enum Work<'a> {
-    Train { method: &'a dyn AnyMethod, data: Arc<Dataset>, seed: u64 },
-    Validate { method: &'a dyn AnyMethod, training: String, targets: usize },
-    Evaluate { variant: Variant<'a>, trials: Vec<Trial> },
+    Train {
+        method: &'a dyn AnyMethod,
+        data: Arc<Dataset>,
+        seed: u64,
+    },
+    Validate {
+        method: &'a dyn AnyMethod,
+        training: String,
+        targets: usize,
+    },
+    Evaluate {
+        variant: Variant<'a>,
+        trials: Vec<Trial>,
+    },
     DrawReference,
-    Match { method: &'a dyn AnyMethod, trials: Vec<Trial>, reference: String },
-    Time { method: &'a dyn AnyMethod, training: String },
+    Match {
+        method: &'a dyn AnyMethod,
+        trials: Vec<Trial>,
+        reference: String,
+    },
+    /// Of the proposals of an evaluation; of the designs behind the targets, where there is none.
+    Solve {
+        evaluation: Option<String>,
+    },
+    Time {
+        method: &'a dyn AnyMethod,
+        training: String,
+    },
 }
 
 /// A cell with its name in the store and what it builds on.
@@ -245,6 +271,25 @@ impl<'a> Planner<'a> {
         });
         let cell = self.cell(task, "", "", Stage::Reference, None);
         Ok(self.push(cell, identity, Vec::new(), task, Work::DrawReference))
+    }
+
+    /// The errors of the metamaterial's designs under its solver: a method's, or those behind the targets.
+    pub(crate) fn solving(
+        &mut self,
+        task: &'a dyn Task,
+        method: Option<&'a dyn AnyMethod>,
+    ) -> Result<String, StudyError> {
+        let arguments = self.arguments;
+        let evaluation = method.map(|method| self.evaluation(task, Variant::own(method))).transpose()?;
+        // Without proposals to depend on, the designs are those of these targets.
+        let identity = json!({
+            "evaluation": evaluation, "targets": arguments.targets(), "seed": arguments.seed(),
+            "solver": format!("{:?}", MetamaterialSettings::default()),
+        });
+        let (name, label) = method.map_or(("", TRUE_DESIGNS), |method| (method.name(), method.label()));
+        let cell = self.cell(task, name, label, Stage::Solving, None);
+        let inputs = evaluation.iter().cloned().collect();
+        Ok(self.push(cell, identity, inputs, task, Work::Solve { evaluation }))
     }
 
     /// The time that a method's inference takes.

@@ -2,6 +2,7 @@
 
 mod evaluation;
 mod matching;
+mod solving;
 mod timing;
 mod training;
 mod validation;
@@ -50,6 +51,7 @@ impl Study {
                 let model = self.best(*method, None, trials)?;
                 self.match_posterior(&folder, task, &*model, reference)
             }
+            Work::Solve { evaluation } => self.solve(&folder, task, evaluation.as_deref(), progress),
             Work::Time { method, training } => self.time(&folder, task, *method, training, progress),
         }
     }

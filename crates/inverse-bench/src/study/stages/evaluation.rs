@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use inverse_core::{Dataset, InvalidArgument, InverseModel, Proposals, Stream, Task};
 use inverse_metrics::{ResimulationErrors, resimulate};
@@ -18,9 +18,6 @@ use crate::{ResultFolder, StudyError};
 
 /// Targets a call, so that little is lost by a kill; proposals do not depend on it.
 const TARGET_BLOCK: usize = 10;
-
-/// Least time between two records of what is done so far.
-const RECORD_EVERY: Duration = Duration::from_secs(5);
 
 const ERRORS: &str = "errors.csv";
 const PROPOSALS: &str = "proposals.json";
@@ -101,11 +98,11 @@ impl Study {
         let mut blocks = go_on(folder, y.nrows(), count, rng)?;
         let done: usize = blocks.iter().map(|block| block.dim().0).sum();
         progress.advance(done);
-        let mut recorded = Instant::now();
+        let (every, mut recorded) = (self.arguments.profile().record_every(), Instant::now());
         for block in y.slice(s![done.., ..]).axis_chunks_iter(Axis(0), TARGET_BLOCK) {
             blocks.push(model.propose(block, count, rng)?.designs().to_owned());
             progress.advance(block.nrows());
-            if recorded.elapsed() >= RECORD_EVERY {
+            if recorded.elapsed() >= every {
                 let stream_position = rng.get_word_pos().to_string();
                 write_json(folder, PARTIAL, &Partial::new(folder, joined(&blocks)?, stream_position))?;
                 recorded = Instant::now();
@@ -148,7 +145,7 @@ fn joined(blocks: &[Array3<f64>]) -> Result<Array3<f64>, StudyError> {
         .map_err(|error| InvalidArgument::new("model", "designs of one width", error).into())
 }
 
-fn write_errors(folder: &Path, errors: ArrayView2<'_, f64>) -> Result<(), StudyError> {
+pub(super) fn write_errors(folder: &Path, errors: ArrayView2<'_, f64>) -> Result<(), StudyError> {
     let row = |((target, proposal), error): ((usize, usize), &f64)| ErrorRow {
         target: target + 1,
         proposal: proposal + 1,

@@ -11,9 +11,6 @@ use super::{Study, read_json, write_json};
 use crate::progress::{EpochProgress, Progress};
 use crate::{ResultFolder, StudyError};
 
-/// Least time between two checkpoints of a training.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
-
 /// Kept until the training's record is written: a model without a record is not trusted, but made anew from these.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
@@ -41,11 +38,12 @@ impl Study {
     ) -> Result<(), StudyError> {
         progress.stage(1, "training");
         let device = self.arguments.device();
-        let mut clock = Clock::go_on(folder, EpochProgress::new(progress));
+        let every = self.arguments.profile().record_every();
+        let mut clock = Clock::go_on(folder, every, EpochProgress::new(progress));
         let mut context = FitContext::new(seed)
             .with_device(device)
             .with_observer(&mut clock)
-            .with_checkpoints(CheckpointPolicy { folder: folder.join(CHECKPOINTS), every: CHECKPOINT_EVERY });
+            .with_checkpoints(CheckpointPolicy { folder: folder.join(CHECKPOINTS), every });
         let model = method.fit(data, &mut context)?;
         clock.write()?;
         for (stage, report) in model.training_reports() {
@@ -59,6 +57,7 @@ impl Study {
 /// Adds up the time of all sittings, and passes each epoch on.
 struct Clock<'a> {
     folder: PathBuf,
+    every: Duration,
     before: TrainingTime,
     started: Instant,
     written: Instant,
@@ -66,11 +65,11 @@ struct Clock<'a> {
 }
 
 impl<'a> Clock<'a> {
-    fn go_on(folder: &Path, progress: EpochProgress<'a>) -> Self {
+    fn go_on(folder: &Path, every: Duration, progress: EpochProgress<'a>) -> Self {
         // A time that cannot be read is none: it is no result.
         let before = read_json(folder, TRAINING_TIME).unwrap_or_default();
         let now = Instant::now();
-        Self { folder: folder.into(), before, started: now, written: now, progress }
+        Self { folder: folder.into(), every, before, started: now, written: now, progress }
     }
 
     fn write(&mut self) -> Result<(), StudyError> {
@@ -86,7 +85,7 @@ impl<'a> Clock<'a> {
 
 impl Observer for Clock<'_> {
     fn epoch(&mut self, report: &EpochReport) -> Signal {
-        if self.written.elapsed() >= CHECKPOINT_EVERY {
+        if self.written.elapsed() >= self.every {
             // The checkpoint beside it tells of a disk that is full.
             let _ = self.write();
         }
