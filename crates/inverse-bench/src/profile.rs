@@ -82,6 +82,14 @@ impl Profile {
         }
     }
 
+    /// Time for the repeats of one timing.
+    pub(crate) fn timing_budget(self) -> Duration {
+        match self {
+            Self::Smoke => Duration::from_millis(100),
+            Self::Quick | Self::Paper => Duration::from_secs(2),
+        }
+    }
+
     /// Trainings from which the best is chosen.
     pub fn trainings(self) -> usize {
         match self {

@@ -41,8 +41,8 @@ fn twenty_kills_change_no_bit_of_any_table() {
         studies += 1;
         let store = format!("killed-{studies}");
         let mut sittings = 0;
-        // A third of a study at most: it takes several sittings.
-        while kills < KILLS && kill_after(start(&bench, &store), whole.mul_f64(rng.random_range(0.0..0.33))) {
+        // A fifth of a study at most: it takes many sittings.
+        while kills < KILLS && kill_after(start(&bench, &store), whole.mul_f64(rng.random_range(0.0..0.2))) {
             kills += 1;
             sittings += 1;
         }

@@ -19,10 +19,9 @@ pub(crate) const TIMES: &str = "timing.json";
 /// Solutions of the paper's Table 2.
 const SOLUTIONS: usize = 1000;
 
-/// Repeats at least, and at most as many as fit in this time or this number.
+/// Repeats at least, and at most; between the two, as many as fit in the profile's time.
 const LEAST_REPEATS: usize = 3;
 const MOST_REPEATS: usize = 101;
-const BUDGET: Duration = Duration::from_secs(2);
 
 /// Times of inference for one target, with the model already loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,7 +64,7 @@ impl Study {
         let model = self.model(method, None, training)?;
         let streams = streams(&self.arguments, task);
         let run = |model: &dyn InverseModel, count| {
-            repeat(|repeat| {
+            repeat(self.arguments.profile().timing_budget(), |repeat| {
                 // Proposals come back as numbers on the processor: the device has done all its work by then.
                 model.propose(target, count, &mut streams.stream("timed proposals", repeat))?;
                 Ok(())
@@ -95,11 +94,14 @@ impl Study {
 }
 
 /// Times something again and again; the first time is not counted.
-fn repeat(mut what: impl FnMut(u64) -> Result<(), StudyError>) -> Result<Repeats, StudyError> {
+fn repeat(
+    budget: Duration,
+    mut what: impl FnMut(u64) -> Result<(), StudyError>,
+) -> Result<Repeats, StudyError> {
     what(0)?;
     let begun = Instant::now();
     let mut seconds = Vec::new();
-    while seconds.len() < LEAST_REPEATS || (seconds.len() < MOST_REPEATS && begun.elapsed() < BUDGET) {
+    while seconds.len() < LEAST_REPEATS || (seconds.len() < MOST_REPEATS && begun.elapsed() < budget) {
         let started = Instant::now();
         what(1 + seconds.len() as u64)?;
         seconds.push(started.elapsed().as_secs_f64());
@@ -116,7 +118,7 @@ mod tests {
     #[test]
     fn repeats_leave_the_first_out() {
         let mut calls = Vec::new();
-        let times = repeat(|index| {
+        let times = repeat(Duration::from_secs(2), |index| {
             calls.push(index);
             std::thread::sleep(Duration::from_millis(if index == 0 { 900 } else { 100 }));
             Ok(())
