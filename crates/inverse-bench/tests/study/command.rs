@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// One task, three methods, few targets: training, validation, evaluation, matching, timing and a map of D2.
+/// One task, three methods, and as many targets as make two blocks: training, validation, evaluation, matching, timing and a map of D2.
 pub(crate) const STUDY: &str = "
 profile = \"smoke\"
 seed = 5
@@ -13,7 +13,7 @@ threads = 1
 quiet = true
 tasks = [\"D2\"]
 methods = [\"NA\", \"mdn\", \"nearest-neighbor\"]
-targets = 25
+targets = 12
 proposals = 20
 ";
 
