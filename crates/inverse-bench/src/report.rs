@@ -101,20 +101,28 @@ fn section(
     let body = html! {
         @if let Some(table) = table { (table_markup(table)) }
         @for (figure, svg) in &pictures {
-            figure id={ "picture-" (figure) } { (PreEscaped(svg)) figcaption { (heading(figure)) } }
+            figure id={ "picture-" (figure) } { (PreEscaped(svg)) figcaption { (heading(std::slice::from_ref(figure))) } }
         }
     };
-    Ok(Some((name.clone(), format!("{}: {title}", heading(name)), body)))
+    // What is of another name is known by its figures.
+    let names: Vec<String> = if name.starts_with("table") || name.starts_with("figure") {
+        vec![name.clone()]
+    } else {
+        figures.iter().map(|(figure, _)| figure.clone()).collect()
+    };
+    Ok(Some((name.clone(), format!("{}: {title}", heading(&names)), body)))
 }
 
-/// `Table 3` of `table3`, and the like.
-fn heading(name: &str) -> String {
-    let words = name.replace('_', " and ");
-    let number = words.find(|c: char| c.is_ascii_digit()).unwrap_or(words.len());
-    let (kind, number) = words.split_at(number);
-    let mut letters = kind.chars();
-    let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
-    format!("{first}{} {number}", letters.as_str()).trim_end().to_owned()
+/// `Table 3` of `table3`, `Figures 6 and 7` of `figure6_7` or of `figure6` and `figure7`.
+fn heading(names: &[String]) -> String {
+    let numbers: Vec<&str> = names
+        .iter()
+        .flat_map(|name| name.split(|c: char| !c.is_ascii_digit()))
+        .filter(|part| !part.is_empty())
+        .collect();
+    let kind = if names.iter().any(|name| name.starts_with("table")) { "Table" } else { "Figure" };
+    let plural = if numbers.len() > 1 { "s" } else { "" };
+    format!("{kind}{plural} {}", numbers.join(" and "))
 }
 
 fn table_markup(table: &Table) -> Markup {
@@ -180,10 +188,10 @@ mod tests {
 
     #[test]
     fn headings_are_the_papers() {
-        assert_eq!(heading("table10"), "Table 10");
-        assert_eq!(heading("figure6_7"), "Figure 6 and 7");
-        assert_eq!(heading("metamaterial_solver"), "Metamaterial and solver");
-        assert_eq!(heading(""), "");
+        let of = |names: &[&str]| heading(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["table10"]), "Table 10");
+        assert_eq!(of(&["figure6_7"]), "Figures 6 and 7");
+        assert_eq!(of(&["figure2", "figure13"]), "Figures 2 and 13");
     }
 
     #[test]
