@@ -59,6 +59,9 @@ pub struct StudyArguments {
     /// Proposals for each target: the largest T; 200, where not given.
     #[arg(long)]
     pub proposals: Option<usize>,
+    /// Folder for TensorBoard event files of the trainings, one run each; none are written, where not given.
+    #[arg(long, value_name = "FOLDER")]
+    pub tensorboard: Option<PathBuf>,
     /// Prints results only, no progress.
     #[arg(long)]
     pub quiet: bool,
@@ -147,6 +150,7 @@ impl StudyArguments {
             trainings: self.trainings.or(others.trainings),
             targets: self.targets.or(others.targets),
             proposals: self.proposals.or(others.proposals),
+            tensorboard: self.tensorboard.or(others.tensorboard),
             quiet: self.quiet || others.quiet,
         }
     }

@@ -37,3 +37,22 @@ fn four_workers_run_every_cell_exactly_once() {
     assert_eq!(bench.results("shared"), bench.results("alone"));
     bench.compares("shared", "alone", 0);
 }
+
+#[test]
+fn tensorboard_gets_a_run_for_each_training() {
+    let bench = Bench::new();
+    let training = bench.cells().into_iter().find(|id| id.contains("mdn-training")).unwrap();
+    let events = bench.path("events");
+    let output = bench
+        .command(&["worker", "--cell", &training], "store")
+        .arg("--tensorboard")
+        .arg(&events)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", words(&output));
+    let file = std::fs::read(events.join(&training).join("events.out.tfevents.000001")).unwrap();
+    let tag = b"mixture density network/training loss";
+    assert!(file.windows(tag.len()).any(|window| window == tag), "{}", String::from_utf8_lossy(&file));
+    // The same cell in the same store, whatever watches.
+    assert_eq!(bench.cells_to_do("store").len(), bench.cells().len() - 1);
+}

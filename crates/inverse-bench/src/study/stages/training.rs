@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Study, read_json, write_json};
 use crate::progress::{EpochProgress, Progress};
-use crate::{ResultFolder, StudyError};
+use crate::{EventFile, Observers, ResultFolder, StudyError};
 
 /// Kept until the training's record is written: a model without a record is not trusted, but made anew from these.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
@@ -39,18 +39,33 @@ impl Study {
         progress.stage(1, "training");
         let device = self.arguments.device();
         let every = self.arguments.profile().record_every();
+        let mut events = self.event_file(folder)?;
         let mut clock = Clock::go_on(folder, every, EpochProgress::new(progress));
+        let mut watching: Vec<&mut dyn Observer> = vec![&mut clock];
+        watching.extend(events.iter_mut().map(|events| events as &mut dyn Observer));
+        let mut observers = Observers::new(watching);
         let mut context = FitContext::new(seed)
             .with_device(device)
-            .with_observer(&mut clock)
+            .with_observer(&mut observers)
             .with_checkpoints(CheckpointPolicy { folder: folder.join(CHECKPOINTS), every });
         let model = method.fit(data, &mut context)?;
         clock.write()?;
+        if let Some(Err(error)) = events.map(EventFile::finish) {
+            progress.note(&error.to_string());
+        }
         for (stage, report) in model.training_reports() {
             let name = format!("learning_curve_{}.csv", stage.replace(' ', "_"));
             ResultFolder::create(folder)?.write_csv(&name, &report.curve)?;
         }
         Ok(model.save(folder)?)
+    }
+}
+
+impl Study {
+    /// Where TensorBoard looks for a training: a run of the cell's name.
+    fn event_file(&self, folder: &Path) -> Result<Option<EventFile>, StudyError> {
+        let run = self.arguments.tensorboard.as_ref().zip(folder.file_name());
+        Ok(run.map(|(root, name)| EventFile::create(&root.join(name))).transpose()?)
     }
 }
 
