@@ -25,6 +25,20 @@ use crate::study::Plan;
 use crate::{Figure, ResultFileError, ResultFolder, Study, StudyError, Table, scientific};
 
 /// A table or a figure of the paper, by its number there.
+///
+/// ```
+/// use inverse_bench::{PaperItem, Study, StudyArguments};
+///
+/// let folder = tempfile::tempdir()?;
+/// let arguments = StudyArguments { out: Some(folder.path().into()), ..StudyArguments::default() };
+/// let study = Study::new(&arguments)?;
+/// // Table 1 needs no cells, so it can be made at once.
+/// let table = study.item(PaperItem::Table(1))?;
+/// assert!(table.text().contains("robotic-arm"));
+/// // The paper has no figures in Table 6.
+/// assert!(study.item(PaperItem::Table(6)).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PaperItem {
     /// A table.

@@ -69,6 +69,33 @@ pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
 }
 
 /// A folder of finished and unfinished cells.
+///
+/// ```
+/// use inverse_bench::{Cell, EntryState, Stage, Store};
+/// use serde_json::json;
+///
+/// let folder = tempfile::tempdir()?;
+/// let store = Store::open(folder.path())?;
+/// let (id, identity) = ("my-task-my-method-training-0a1b", json!({"epochs": 3, "seed": 1}));
+/// let claim = store.claim(id)?.ok_or("another process is at work on it")?;
+/// assert_eq!(store.state(id, &identity)?, EntryState::Unfinished);
+/// // The work: its files go into the cell's folder.
+/// std::fs::create_dir_all(store.folder(id))?;
+/// std::fs::write(store.folder(id).join("result.txt"), "42")?;
+/// let cell = Cell {
+///     task: "my-task".into(),
+///     method: "my-method".into(),
+///     label: "mine".into(),
+///     stage: Stage::Training,
+///     trial: Some(1),
+///     profile: "quick".into(),
+///     seed: 1,
+/// };
+/// store.finish(id, &cell, &identity)?;
+/// drop(claim);
+/// assert!(matches!(store.state(id, &identity)?, EntryState::Finished(_)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,

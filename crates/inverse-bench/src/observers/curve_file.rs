@@ -32,10 +32,11 @@ struct Row {
 /// use inverse_bench::CurveFile;
 /// use inverse_core::{Dataset, FitContext, Method, RandomStreams};
 /// use inverse_models::DirectRegression;
+/// use inverse_models::presets::{PresetMethod, Source};
 ///
 /// let task = inverse_tasks::Ballistics::new();
 /// let data = Dataset::from_task(&task, 200, &mut RandomStreams::new(1).stream("data", 0))?;
-/// let mut method = DirectRegression::default();
+/// let mut method = DirectRegression::preset("ballistics", Source::Quick)?;
 /// method.network.hidden = vec![8];
 /// method.network.training.epochs = 3;
 /// method.network.training.batch_size = 64;

@@ -34,7 +34,7 @@ const NAME: &str = "events.out.tfevents";
 ///     elapsed: Duration::ZERO,
 /// });
 /// events.finish()?;
-/// # Ok::<(), inverse_bench::ResultFileError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct EventFile {
     path: PathBuf,

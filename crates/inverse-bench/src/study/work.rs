@@ -74,6 +74,20 @@ impl Study {
     /// A cell that fails is reported, and so is what builds on it; the others are done. What lies in a cell's folder
     /// and cannot be trusted is set aside and done anew.
     ///
+    /// ```no_run
+    /// use inverse_bench::{Event, Profile, Study, StudyArguments};
+    ///
+    /// let arguments = StudyArguments { profile: Some(Profile::Smoke), ..StudyArguments::default() };
+    /// let study = Study::new(&arguments)?;
+    /// let outcome = study.work(&study.whole_plan()?, &mut |event| {
+    ///     if let Event::Finished { cell, seconds, done, all, .. } = event {
+    ///         println!("{done} of {all}: {cell} in {seconds:.1} s");
+    ///     }
+    /// })?;
+    /// assert!(outcome.failed.is_empty());
+    /// # Ok::<(), inverse_bench::StudyError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`StudyError::Store`] where the store cannot be used.
     pub fn work(&self, plan: &Plan<'_>, report: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome, StudyError> {
