@@ -105,6 +105,15 @@ impl Study {
     }
 }
 
+/// An estimate in as many words as it is good for.
+fn rounded(seconds: f64) -> String {
+    match seconds {
+        ..60.0 => format!("{:.0} s", (seconds / 5.0).ceil() * 5.0),
+        ..5400.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.0} h", seconds / 3600.0),
+    }
+}
+
 /// How far one process is with a plan.
 struct Round<'a> {
     study: &'a Study,
@@ -214,6 +223,17 @@ impl<'a> Round<'a> {
             return format!("[{place}] {}", planned.cell);
         }
         let left = started.elapsed().as_secs_f64() / self.worked as f64 * (all - done) as f64;
-        format!("[{place}, about {:.0} min left] {}", (left / 60.0).ceil(), planned.cell)
+        format!("[{place}, about {} left] {}", rounded(left), planned.cell)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn estimates_are_short() {
+        let written = [0.0, 12.0, 59.0, 60.0, 3600.0, 7200.0, f64::NAN].map(rounded);
+        assert_eq!(written, ["0 s", "15 s", "60 s", "1 min", "60 min", "2 h", "NaN h"]);
     }
 }
