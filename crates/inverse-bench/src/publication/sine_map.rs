@@ -48,8 +48,10 @@ impl Study {
     /// curves f(x) = y a method finds: those with a design within 0.05.
     ///
     /// # Errors
-    /// As [`Study::best_model`], or where a model makes no proposals.
+    /// [`StudyError::NothingToShow`] where D2 is not among the study's tasks; else as [`Study::best_model`], or where a
+    /// model makes no proposals.
     pub fn sine_map(&self, target: f64) -> Result<Publication, StudyError> {
+        self.complete(&self.sine_plan()?)?;
         let task = SineWave::new();
         let grid = ResidualGrid::simulate(&task, target, task.prior().domain(), POINTS)?;
         let level_set = grid.level_set();
@@ -105,4 +107,19 @@ fn table(rows: &[Row]) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StudyArguments;
+
+    #[test]
+    fn a_study_without_the_task_has_no_map() {
+        let folder = tempfile::tempdir().unwrap();
+        let (out, tasks) = (Some(folder.path().into()), vec!["D1".to_owned()]);
+        let study = Study::new(&StudyArguments { tasks, out, ..StudyArguments::default() }).unwrap();
+        let error = study.sine_map(TARGET).err().unwrap();
+        assert_eq!(error.to_string(), "Figure 4 needs the task sine-wave");
+    }
 }
