@@ -14,10 +14,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inverse::bench::{
-    CurveFigure, Panel, Profile, Study, StudyArguments, StudyError, Table, TaskResult, exit_code, scientific,
+    PaperItem, Profile, Study, StudyArguments, StudyError, ablation_experiments, exit_code,
 };
+use inverse::models::NeuralAdjoint;
 use inverse::models::presets::{PresetMethod, Source};
-use inverse::models::{InputDescentSettings, NeuralAdjoint, Starts};
 
 /// Runs the paper's ablation E1 to E4 of NA.
 #[derive(Parser)]
@@ -29,66 +29,27 @@ struct Arguments {
     authors: bool,
 }
 
-fn run(mut arguments: StudyArguments, authors: bool) -> Result<(), StudyError> {
-    if arguments.tasks.is_empty() {
-        arguments.tasks = vec!["ballistics".into(), "robotic-arm".into()];
+fn run(Arguments { mut study, authors }: Arguments) -> Result<(), StudyError> {
+    if study.tasks.is_empty() {
+        study.tasks = vec!["ballistics".into(), "robotic-arm".into()];
     }
-    let study = Study::new(&arguments, "results/table5")?;
+    let study = Study::new(&study)?;
+    if !authors {
+        return study.publish(PaperItem::Table(5));
+    }
+    let profile = study.arguments().profile();
     let mut results = Vec::new();
-    let mut panels = Vec::new();
     for task in study.tasks() {
-        let mut method = NeuralAdjoint::preset(task.name(), arguments.profile.source())?;
-        if authors {
-            let released = NeuralAdjoint::preset(task.name(), Source::Authors)?;
-            method.surrogate = released.surrogate;
-            method.descent = released.descent;
-            if arguments.profile == Profile::Paper {
-                method.start_count = released.start_count;
-            }
+        let mut method = NeuralAdjoint::preset(task.name(), Source::Authors)?;
+        if profile != Profile::Paper {
+            method.start_count = NeuralAdjoint::preset(task.name(), profile.source())?.start_count;
         }
-        let with = method.descent.clone();
-        let without = InputDescentSettings { boundary_weight: 0.0, ..with.clone() };
-        let experiments = [
-            ("E1", Starts::Uniform, without.clone()),
-            ("E2", Starts::Uniform, with.clone()),
-            ("E3", Starts::Prior, without),
-            ("E4", Starts::Prior, with),
-        ];
-        let variants = study.neural_adjoint_variants(&**task, &method, &experiments)?;
-        let curves = variants.iter().map(TaskResult::panel_curve).collect();
-        panels.push(Panel { title: task.name().to_owned(), curves, references: Vec::new() });
-        results.extend(variants);
+        let experiments = ablation_experiments(&method.descent);
+        results.extend(study.neural_adjoint_variants(&**task, &method, &experiments)?);
     }
-    let rows = study.score_rows(&results, arguments.proposals, 5)?;
-    let mut table =
-        Table::new(&["task", "experiment", "Ω", "L_bnd", "r_T", "95% interval", "worst target", "paper"]);
-    for row in &rows {
-        let starts_from_prior = matches!(row.method.as_str(), "E3" | "E4");
-        let bounded = matches!(row.method.as_str(), "E2" | "E4");
-        let mark = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-        table.push(vec![
-            row.task.clone(),
-            row.method.clone(),
-            mark(starts_from_prior),
-            mark(bounded),
-            scientific(row.mean),
-            format!("{} to {}", scientific(row.lower), scientific(row.upper)),
-            scientific(row.worst),
-            row.paper.map_or_else(String::new, scientific),
-        ]);
-    }
-    let curves: Vec<_> = results.iter().flat_map(TaskResult::curve_rows).collect();
-    let folder = study.results();
-    folder.write_table("table5", &rows, &table)?;
-    folder.write_csv("curves.csv", &curves)?;
-    let figure = CurveFigure { panels };
-    folder.write_figure("figure5", &figure)?;
-    print!("{}", table.text());
-    println!("results in {}", folder.path().display());
-    Ok(())
+    study.show(&study.publish_ablation(&results)?)
 }
 
 fn main() -> ExitCode {
-    let Arguments { study, authors } = Arguments::parse();
-    exit_code(run(study, authors))
+    exit_code(run(Arguments::parse()))
 }

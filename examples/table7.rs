@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use inverse::bench::{Study, StudyArguments, StudyError, exit_code, score_table};
+use inverse::bench::{PaperItem, StudyArguments, exit_code, publish};
 
 /// Trains every method on the paper's tasks and prints r_1 beside the paper's figures.
 #[derive(Parser)]
@@ -16,16 +16,6 @@ struct Arguments {
     study: StudyArguments,
 }
 
-fn run(arguments: StudyArguments) -> Result<(), StudyError> {
-    let study = Study::new(&StudyArguments { proposals: 1, ..arguments }, "results/table3")?;
-    let rows = study.score_rows(&study.grid()?, 1, 7)?;
-    let table = score_table(&rows);
-    study.results().write_table("table7", &rows, &table)?;
-    print!("{}", table.text());
-    println!("results in {}", study.results().path().display());
-    Ok(())
-}
-
 fn main() -> ExitCode {
-    exit_code(run(Arguments::parse().study))
+    exit_code(publish(&Arguments::parse().study, PaperItem::Table(7)))
 }

@@ -4,30 +4,49 @@ use std::path::PathBuf;
 
 use clap::Args;
 use inverse_core::{Device, InvalidArgument, LARGEST_PAIRS};
+use serde::{Deserialize, Serialize};
 
 use crate::Profile;
 
-/// What to run, how large, and where results go.
-#[derive(Debug, Clone, Args)]
+const DEFAULT_SEED: u64 = 1;
+const DEFAULT_PROPOSALS: usize = 200;
+
+/// What to run, how large, and where results go: options of every command, and keys of study files.
+///
+/// ```
+/// use inverse_bench::{Profile, StudyArguments};
+///
+/// let file = r#"
+///     profile = "smoke"
+///     seed = 7
+///     tasks = ["D1", "sine-wave"]
+/// "#;
+/// let arguments: StudyArguments = toml::from_str(file)?;
+/// assert_eq!((arguments.profile(), arguments.seed(), arguments.trainings()), (Profile::Smoke, 7, 1));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StudyArguments {
-    /// How large the study is.
-    #[arg(long, value_enum, default_value_t)]
-    pub profile: Profile,
-    /// The seed from which all randomness flows.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    /// How large the study is; quick, where not given.
+    #[arg(long, value_enum)]
+    pub profile: Option<Profile>,
+    /// The seed from which all randomness flows; 1, where not given.
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// Task to run, such as `ballistics` or `D1`; may be repeated. All, where there is none.
     #[arg(long = "task", value_name = "TASK")]
     pub tasks: Vec<String>,
     /// Method to run, such as `cinn` or `NA`; may be repeated. All, where there is none.
     #[arg(long = "method", value_name = "METHOD")]
     pub methods: Vec<String>,
-    /// Folder for results.
+    /// Folder for results and for all that is trained; `results/` and the profile's name, where not given.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// `cpu`, `cuda` or `cuda:N`.
-    #[arg(long, default_value_t)]
-    pub device: Device,
+    /// `cpu`, `cuda` or `cuda:N`; cpu, where not given.
+    #[arg(long)]
+    #[serde(with = "device_name")]
+    pub device: Option<Device>,
     /// Threads; all cores, where not given. Results do not depend on it.
     #[arg(long)]
     pub threads: Option<usize>,
@@ -37,33 +56,105 @@ pub struct StudyArguments {
     /// Held-out targets; the profile's, where not given.
     #[arg(long)]
     pub targets: Option<usize>,
-    /// Proposals for each target: the largest T.
-    #[arg(long, default_value_t = 200)]
-    pub proposals: usize,
+    /// Proposals for each target: the largest T; 200, where not given.
+    #[arg(long)]
+    pub proposals: Option<usize>,
+    /// Folder for TensorBoard event files of the trainings, one run each; none are written, where not given.
+    #[arg(long, value_name = "FOLDER")]
+    pub tensorboard: Option<PathBuf>,
     /// Prints results only, no progress.
     #[arg(long)]
     pub quiet: bool,
 }
 
-impl Default for StudyArguments {
-    fn default() -> Self {
-        Self {
-            profile: Profile::default(),
-            seed: 1,
-            tasks: Vec::new(),
-            methods: Vec::new(),
-            out: None,
-            device: Device::Cpu,
-            threads: None,
-            trainings: None,
-            targets: None,
-            proposals: 200,
-            quiet: false,
-        }
+/// Devices in study files, as their users name them.
+mod device_name {
+    use inverse_core::Device;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde passes fields by reference")]
+    pub(super) fn serialize<S: Serializer>(
+        device: &Option<Device>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        device.map(|device| device.to_string()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Device>, D::Error> {
+        let name = Option::<String>::deserialize(deserializer)?;
+        name.map(|name| name.parse().map_err(D::Error::custom)).transpose()
     }
 }
 
 impl StudyArguments {
+    /// How large the study is.
+    pub fn profile(&self) -> Profile {
+        self.profile.unwrap_or_default()
+    }
+
+    /// The seed from which all randomness flows.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(DEFAULT_SEED)
+    }
+
+    /// Where tensors live.
+    pub fn device(&self) -> Device {
+        self.device.unwrap_or_default()
+    }
+
+    /// Trainings from which the best is chosen.
+    pub fn trainings(&self) -> usize {
+        self.trainings.unwrap_or(self.profile().trainings())
+    }
+
+    /// Held-out targets.
+    pub fn targets(&self) -> usize {
+        self.targets.unwrap_or(self.profile().targets())
+    }
+
+    /// Proposals for each target: the largest T.
+    pub fn proposals(&self) -> usize {
+        self.proposals.unwrap_or(DEFAULT_PROPOSALS)
+    }
+
+    /// Targets for which proposals are compared with the true posterior.
+    pub fn posterior_targets(&self) -> usize {
+        self.targets.unwrap_or(self.profile().posterior_targets())
+    }
+
+    /// Proposals for each of those targets, and reference draws to hold them against.
+    pub fn posterior_samples(&self) -> usize {
+        self.profile().posterior_samples()
+    }
+
+    /// The folder of results.
+    pub fn folder(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| PathBuf::from("results").join(self.profile().to_string()))
+    }
+
+    /// These arguments, and the others' where these leave something open.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        let list = |own: Vec<String>, others| if own.is_empty() { others } else { own };
+        Self {
+            profile: self.profile.or(others.profile),
+            seed: self.seed.or(others.seed),
+            tasks: list(self.tasks, others.tasks),
+            methods: list(self.methods, others.methods),
+            out: self.out.or(others.out),
+            device: self.device.or(others.device),
+            threads: self.threads.or(others.threads),
+            trainings: self.trainings.or(others.trainings),
+            targets: self.targets.or(others.targets),
+            proposals: self.proposals.or(others.proposals),
+            tensorboard: self.tensorboard.or(others.tensorboard),
+            quiet: self.quiet || others.quiet,
+        }
+    }
+
     /// Whether a study can follow these arguments.
     ///
     /// # Errors
@@ -73,22 +164,22 @@ impl StudyArguments {
             ("--threads", self.threads),
             ("--trainings", self.trainings),
             ("--targets", self.targets),
-            ("--proposals", Some(self.proposals)),
+            ("--proposals", self.proposals),
         ];
         for (name, count) in counts {
             if count == Some(0) {
                 return Err(InvalidArgument::new(name, "at least 1", 0));
             }
         }
-        for (name, count) in [("--targets", self.targets), ("--proposals", Some(self.proposals))] {
+        for (name, count) in [("--targets", self.targets), ("--proposals", self.proposals)] {
             if let Some(count) = count.filter(|count| *count > LARGEST_PAIRS) {
                 return Err(InvalidArgument::new(name, format!("1 to {LARGEST_PAIRS}"), count));
             }
         }
-        let targets = self.targets.unwrap_or(self.profile.targets());
-        if targets.saturating_mul(self.proposals) > LARGEST_PAIRS {
+        let (targets, proposals) = (self.targets(), self.proposals());
+        if targets.saturating_mul(proposals) > LARGEST_PAIRS {
             let expected = format!("at most {LARGEST_PAIRS} designs for all targets together");
-            let found = format!("{targets} targets times {}", self.proposals);
+            let found = format!("{targets} targets times {proposals}");
             return Err(InvalidArgument::new("--proposals", expected, found));
         }
         Ok(())
@@ -110,7 +201,33 @@ mod tests {
     #[test]
     fn defaults_of_the_command_line_are_the_defaults_of_the_type() {
         let parsed = Line::parse_from(["example"]).study;
-        assert_eq!(format!("{parsed:?}"), format!("{:?}", StudyArguments::default()));
+        assert_eq!(parsed, StudyArguments::default());
+        assert_eq!((parsed.seed(), parsed.proposals(), parsed.device()), (1, 200, Device::Cpu));
+        assert_eq!(parsed.folder(), PathBuf::from("results/quick"));
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_file() {
+        let file = "seed = 5\ntasks = [\"D2\"]\ndevice = \"cuda:1\"\nproposals = 50";
+        let file: StudyArguments = toml::from_str(file).unwrap();
+        let line = Line::parse_from(["example", "--seed", "6", "--task", "D1"]).study;
+        let both = line.or(file.clone());
+        assert_eq!((both.seed(), both.proposals(), both.device()), (6, 50, Device::Cuda(1)));
+        assert_eq!(both.tasks, ["D1"]);
+        assert_eq!(toml::from_str::<StudyArguments>(&toml::to_string(&file).unwrap()).unwrap(), file);
+    }
+
+    #[test]
+    fn mistakes_in_files_are_named() {
+        for (text, words) in [
+            ("sed = 1", "unknown field `sed`"),
+            ("seed = -1", "seed = -1"),
+            ("profile = \"huge\"", "unknown variant `huge`"),
+            ("device = \"abacus\"", "`cpu`, `cuda` or `cuda:N`"),
+        ] {
+            let error = toml::from_str::<StudyArguments>(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -7,13 +7,12 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::ResultFileError;
+use crate::figure::arrangement::{arrange, size_of_all};
 use crate::figure::legend::{LEGEND_GAP, LEGEND_ROW, LegendEntry, draw_legend, lay_out};
 use crate::figure::{DrawResult, FONT, Figure, PNG_SCALE, color, picture, text};
 
 const PANEL_WIDTH: u32 = 560;
 const PANEL_HEIGHT: u32 = 440;
-/// The most panels for which a figure grows; more share the width.
-const MOST_PANELS: usize = 16;
 /// What an axis can hold. Plotters' logarithmic axes never end where limits differ by more than a float holds.
 const DRAWABLE: RangeInclusive<f64> = 1e-60..=1e60;
 
@@ -40,7 +39,7 @@ pub struct Panel {
     pub references: Vec<(String, f64, f64)>,
 }
 
-/// Panels side by side over one legend.
+/// Panels over one legend.
 ///
 /// ```
 /// use inverse_bench::{CurveFigure, Figure, Panel, PanelCurve};
@@ -56,19 +55,20 @@ pub struct Panel {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct CurveFigure {
-    /// From left to right.
+    /// From left to right, then down.
     pub panels: Vec<Panel>,
 }
 
 impl CurveFigure {
-    /// Width of the figure, in its own units.
-    fn width(&self) -> u32 {
-        PANEL_WIDTH * self.panels.len().clamp(1, MOST_PANELS) as u32
+    /// In the figure's own units.
+    fn size_of_panels(&self) -> (u32, u32) {
+        size_of_all(self.panels.len(), (PANEL_WIDTH, PANEL_HEIGHT))
     }
 
     /// For a legend of that many rows, in the figure's units.
     fn size(&self, legend_rows: usize) -> (u32, u32) {
-        (self.width(), PANEL_HEIGHT + LEGEND_ROW * legend_rows.max(1) as u32 + LEGEND_GAP)
+        let (width, height) = self.size_of_panels();
+        (width, height + LEGEND_ROW * legend_rows.max(1) as u32 + LEGEND_GAP)
     }
 
     fn draw<B: DrawingBackend>(
@@ -78,9 +78,9 @@ impl CurveFigure {
         scale: u32,
     ) -> DrawResult {
         area.fill(&WHITE).map_err(text)?;
-        let (panels, below) = area.split_vertically(PANEL_HEIGHT * scale);
+        let (panels, below) = area.split_vertically(self.size_of_panels().1 * scale);
         let labels = self.labels();
-        for (panel, area) in self.panels.iter().zip(panels.split_evenly((1, self.panels.len().max(1)))) {
+        for (panel, area) in self.panels.iter().zip(panels.split_evenly(arrange(self.panels.len()))) {
             draw_panel(panel, &labels, &area, scale)?;
         }
         draw_legend(legend, &labels, &below, scale)?;
@@ -104,12 +104,12 @@ impl CurveFigure {
 
 impl Figure for CurveFigure {
     fn svg(&self) -> Result<String, ResultFileError> {
-        let legend = lay_out(&self.labels(), self.width());
+        let legend = lay_out(&self.labels(), self.size_of_panels().0);
         Ok(picture::svg(self.size(legend.len()), |area| self.draw(area, &legend, 1))?.0)
     }
 
     fn save_png(&self, path: &Path) -> Result<(), ResultFileError> {
-        let legend = lay_out(&self.labels(), self.width());
+        let legend = lay_out(&self.labels(), self.size_of_panels().0);
         picture::save_png(path, self.size(legend.len()), |area| self.draw(area, &legend, PNG_SCALE))
     }
 }
@@ -259,11 +259,11 @@ mod tests {
         let one = figure.panels[0].curves[0].clone();
         let labels = (0..9).map(|index| format!("a method with a long name {index}"));
         figure.panels[0].curves = labels.map(|label| PanelCurve { label, ..one.clone() }).collect();
-        let legend = lay_out(&figure.labels(), figure.width());
+        let legend = lay_out(&figure.labels(), figure.size_of_panels().0);
         assert!(legend.len() > 1);
         assert_eq!(legend.iter().map(Vec::len).sum::<usize>(), 10);
         for row in &legend {
-            assert!(row.iter().map(|entry| entry.width).sum::<u32>() <= figure.width());
+            assert!(row.iter().map(|entry| entry.width).sum::<u32>() <= figure.size_of_panels().0);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What all figures share: how they are kept, their colours and their font.
 
+pub(crate) mod arrangement;
 pub(crate) mod legend;
 pub(crate) mod picture;
 

@@ -7,13 +7,12 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::ResultFileError;
+use crate::figure::arrangement::{arrange, size_of_all};
 use crate::figure::legend::{LEGEND_GAP, LEGEND_ROW, LegendEntry, draw_legend, lay_out};
 use crate::figure::{DrawResult, FONT, Figure, PNG_SCALE, color, picture, text};
 
 const PANEL_WIDTH: u32 = 560;
 const PANEL_HEIGHT: u32 = 400;
-/// The most panels for which a figure grows; more share the width.
-const MOST_PANELS: usize = 16;
 /// What an axis can hold.
 const LARGEST: f64 = 1e60;
 
@@ -45,7 +44,7 @@ pub struct LinePanel {
     pub verticals: Vec<f64>,
 }
 
-/// Panels side by side over one legend.
+/// Panels over one legend.
 ///
 /// ```
 /// use inverse_bench::{Figure, LineFigure, LinePanel, Series};
@@ -62,17 +61,18 @@ pub struct LinePanel {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineFigure {
-    /// From left to right.
+    /// From left to right, then down.
     pub panels: Vec<LinePanel>,
 }
 
 impl LineFigure {
     fn size(&self, legend_rows: usize) -> (u32, u32) {
-        (self.width(), PANEL_HEIGHT + LEGEND_ROW * legend_rows.max(1) as u32 + LEGEND_GAP)
+        let (width, height) = self.size_of_panels();
+        (width, height + LEGEND_ROW * legend_rows.max(1) as u32 + LEGEND_GAP)
     }
 
-    fn width(&self) -> u32 {
-        PANEL_WIDTH * self.panels.len().clamp(1, MOST_PANELS) as u32
+    fn size_of_panels(&self) -> (u32, u32) {
+        size_of_all(self.panels.len(), (PANEL_WIDTH, PANEL_HEIGHT))
     }
 
     fn draw<B: DrawingBackend>(
@@ -82,9 +82,9 @@ impl LineFigure {
         scale: u32,
     ) -> DrawResult {
         area.fill(&WHITE).map_err(text)?;
-        let (panels, below) = area.split_vertically(PANEL_HEIGHT * scale);
+        let (panels, below) = area.split_vertically(self.size_of_panels().1 * scale);
         let labels = self.labels();
-        for (panel, area) in self.panels.iter().zip(panels.split_evenly((1, self.panels.len().max(1)))) {
+        for (panel, area) in self.panels.iter().zip(panels.split_evenly(arrange(self.panels.len()))) {
             draw_panel(panel, &labels, &area, scale)?;
         }
         draw_legend(legend, &labels, &below, scale)?;
@@ -107,12 +107,12 @@ impl LineFigure {
 
 impl Figure for LineFigure {
     fn svg(&self) -> Result<String, ResultFileError> {
-        let legend = lay_out(&self.labels(), self.width());
+        let legend = lay_out(&self.labels(), self.size_of_panels().0);
         Ok(picture::svg(self.size(legend.len()), |area| self.draw(area, &legend, 1))?.0)
     }
 
     fn save_png(&self, path: &Path) -> Result<(), ResultFileError> {
-        let legend = lay_out(&self.labels(), self.width());
+        let legend = lay_out(&self.labels(), self.size_of_panels().0);
         picture::save_png(path, self.size(legend.len()), |area| self.draw(area, &legend, PNG_SCALE))
     }
 }
@@ -152,6 +152,17 @@ impl LinePanel {
     }
 }
 
+/// The number at a tick, without zeros that say nothing.
+fn tick(value: f64) -> String {
+    let size = value.abs();
+    if size >= 1e5 || (size > 0.0 && size < 1e-4) {
+        return format!("{value:.1e}");
+    }
+    let text = format!("{value:.6}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".into() } else { text.into() }
+}
+
 fn draw_panel<B: DrawingBackend>(
     panel: &LinePanel,
     labels: &[(String, bool)],
@@ -177,6 +188,8 @@ fn draw_panel<B: DrawingBackend>(
         .y_desc(&panel.y_label)
         .x_labels(9)
         .y_labels(7)
+        .x_label_formatter(&|x| tick(*x))
+        .y_label_formatter(&|y| tick(*y))
         .label_style((FONT, 17 * scale))
         .axis_desc_style((FONT, 19 * scale))
         .draw()
@@ -187,8 +200,10 @@ fn draw_panel<B: DrawingBackend>(
         let dashes = DashedLineSeries::new(line, 7 * scale, 5 * scale, style);
         chart.draw_series(dashes).map_err(text)?;
     }
-    for series in &panel.lines {
-        let style = color(labels, &series.label).stroke_width(3 * scale);
+    for (index, series) in panel.lines.iter().enumerate() {
+        // The first is broader: it stays in sight under another that runs along it.
+        let width = if index == 0 { 4 } else { 2 };
+        let style = color(labels, &series.label).stroke_width(width * scale);
         for piece in series.points.split(|point| !inside(point)).filter(|piece| piece.len() > 1) {
             chart.draw_series(LineSeries::new(piece.to_vec(), style)).map_err(text)?;
         }
@@ -239,6 +254,8 @@ mod tests {
     #[test]
     fn what_cannot_be_drawn_is_left_out() {
         LineFigure { panels: Vec::new() }.svg().unwrap();
+        let crowd = vec![figure(vec![(0.0, 1.0), (1.0, 2.0)]).panels[0].clone(); 300];
+        assert!(LineFigure { panels: crowd }.svg().unwrap().contains("one sine"));
         let (nan, infinite) = (f64::NAN, f64::INFINITY);
         let odd = [
             vec![],
@@ -264,7 +281,7 @@ mod tests {
             let mut figure = figure(points);
             figure.panels[0].y_range = y_range;
             let svg = figure.svg().unwrap();
-            svg.matches("stroke-width=\"3\"").count()
+            svg.matches("stroke-width=\"4\"").count()
         };
         let whole: Vec<(f64, f64)> = (0..9).map(|x| (f64::from(x), f64::from(x))).collect();
         let one = lines(whole.clone(), None);
@@ -272,6 +289,12 @@ mod tests {
         broken[4].1 = f64::NAN;
         assert_eq!(lines(broken, None), one + 1);
         assert_eq!(lines(whole, Some((2.5, 5.5))), one);
+    }
+
+    #[test]
+    fn ticks_are_short() {
+        let written = [0.0, -0.0, 300.0, -0.5, 0.300_000_000_000_04, 1e6, -2.5e-7].map(tick);
+        assert_eq!(written, ["0", "0", "300", "-0.5", "0.3", "1.0e6", "-2.5e-7"]);
     }
 
     #[test]

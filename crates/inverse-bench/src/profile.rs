@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use inverse_core::InvalidArgument;
 use inverse_models::presets::Source;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How large a study is: its data, networks, starts, targets and trainings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Seconds: shows that everything runs; its figures mean nothing.
@@ -51,6 +52,41 @@ impl Profile {
         match self {
             Self::Smoke => 5,
             Self::Quick | Self::Paper => 100,
+        }
+    }
+
+    /// Targets for which proposals are compared with the true posterior (Table 4); the paper prints no number.
+    pub fn posterior_targets(self) -> usize {
+        match self {
+            Self::Smoke => 3,
+            Self::Quick | Self::Paper => 50,
+        }
+    }
+
+    /// Proposals for each of those targets, and reference draws to hold them against: what the profile's NA can give
+    /// and rank (1,000 starts in the paper profile, 250 in the others), with some to spare.
+    pub fn posterior_samples(self) -> usize {
+        match self {
+            Self::Smoke => 50,
+            Self::Quick => 200,
+            Self::Paper => 500,
+        }
+    }
+
+    /// Least time between two records of a cell that is not finished.
+    pub(crate) fn record_every(self) -> Duration {
+        match self {
+            // Too often for real work: so that a smoke study shows that killed cells resume.
+            Self::Smoke => Duration::from_millis(50),
+            Self::Quick | Self::Paper => Duration::from_secs(5),
+        }
+    }
+
+    /// Time for the repeats of one timing.
+    pub(crate) fn timing_budget(self) -> Duration {
+        match self {
+            Self::Smoke => Duration::from_millis(100),
+            Self::Quick | Self::Paper => Duration::from_secs(2),
         }
     }
 

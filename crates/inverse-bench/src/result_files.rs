@@ -36,6 +36,16 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ResultFi
         .map_err(|source| ResultFileError::Io { path: path.into(), source })
 }
 
+/// Rows as CSV with a header.
+pub(crate) fn csv_bytes<R: Serialize>(name: &str, rows: &[R]) -> Result<Vec<u8>, ResultFileError> {
+    let failed = |reason: String| ResultFileError::Format { path: name.into(), reason };
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).map_err(|error| failed(error.to_string()))?;
+    }
+    writer.into_inner().map_err(|error| failed(error.to_string()))
+}
+
 /// A folder of results.
 ///
 /// Files hold results only, no times and no machine: the same seed gives the same bytes.
@@ -75,14 +85,7 @@ impl ResultFolder {
     /// # Errors
     /// [`ResultFileError`] where a row cannot be a line of CSV, or the file cannot be written.
     pub fn write_csv<R: Serialize>(&self, name: &str, rows: &[R]) -> Result<(), ResultFileError> {
-        let path = self.path.join(name);
-        let failed = |reason: String| ResultFileError::Format { path: path.clone(), reason };
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        for row in rows {
-            writer.serialize(row).map_err(|error| failed(error.to_string()))?;
-        }
-        let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
-        write_atomically(&path, &bytes)
+        self.write(name, &csv_bytes(name, rows)?)
     }
 
     /// Writes a table twice: `rows` for programs, `name.csv`, and `table` for people, `name.md`.
@@ -103,7 +106,7 @@ impl ResultFolder {
     ///
     /// # Errors
     /// [`ResultFileError`] where drawing or writing fails.
-    pub fn write_figure(&self, name: &str, figure: &impl Figure) -> Result<(), ResultFileError> {
+    pub fn write_figure(&self, name: &str, figure: &(impl Figure + ?Sized)) -> Result<(), ResultFileError> {
         figure.save_svg(&self.path.join(format!("{name}.svg")))?;
         figure.save_png(&self.path.join(format!("{name}.png")))
     }

@@ -1,29 +1,34 @@
-//! One study: tasks, trainings, and the score of the best training on held-out targets.
+//! One study: tasks, methods, their cells in a store, and the scores of the best trainings.
+
+mod error;
+mod plan;
+mod stages;
+mod work;
 
 use std::fmt::Display;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use inverse_core::{
-    DataError, Dataset, FitError, InvalidArgument, InverseModel, Proposals, ProposeError, RandomStreams, Task,
-};
-use inverse_metrics::{ConfidenceInterval, MetricError, ResimulationErrors, resimulate};
+use inverse_core::{Dataset, InvalidArgument, Proposals, RandomStreams, Task};
+use inverse_metrics::ConfidenceInterval;
 use inverse_models::presets::PresetMethod;
 use inverse_models::{
-    AnyMethod, InputDescentSettings, ModelFileError, NeuralAdjoint, NeuralAdjointModel, SavedModel, Starts,
-    any_method, method_by_name, method_names,
+    AnyMethod, InputDescentSettings, NeuralAdjoint, SavedModel, Starts, Tandem, any_method, method_by_name,
+    method_names,
 };
-use inverse_tasks::UnknownTask;
-use ndarray::{Array3, ArrayView2, Axis, concatenate};
-use rand::Rng;
-use thiserror::Error;
 
-use crate::candidates::Candidates;
+pub use error::StudyError;
+use plan::Planner;
+pub use plan::{InferenceSettings, Plan, PlannedCell};
+pub(crate) use plan::{REJECTION_WIDTH, Variant, Work, streams};
+pub(crate) use stages::read_errors;
+use stages::read_proposals;
+pub use stages::{InferenceTimes, PosteriorMatch, Repeats, TrainingTime};
+pub(crate) use stages::{TIMES, TRAINING_TIME, read_json, read_match};
+pub use work::{Event, Outcome};
+
 use crate::paper::paper_name;
-use crate::progress::Progress;
-use crate::proposal_limit::{check_proposals, neural_adjoint_settings};
-use crate::trained_models::TrainedModels;
-use crate::{Profile, ResultFileError, ResultFolder, ScoreRow, StudyArguments, TaskResult, paper_table};
+use crate::store::EntryState;
+use crate::{Profile, ResultFolder, ScoreRow, Store, StudyArguments, TaskResult, paper_table};
 
 /// How an example's `main` ends: the error, if there is one, in one line on the error stream.
 ///
@@ -43,86 +48,61 @@ pub fn exit_code<E: Display>(outcome: Result<(), E>) -> ExitCode {
     }
 }
 
-/// Targets a call, so that the progress bar moves; proposals do not depend on it.
-const TARGET_BLOCK: usize = 10;
-
-/// Starts with which trainings are compared: enough to rank surrogates, a fraction of the final search.
-const VALIDATION_STARTS: usize = 250;
-
-/// Validation targets of methods other than NA, as a multiple of the profile's.
-const VALIDATION_FACTOR: usize = 10;
-
 /// Resamples of the bootstrap, and its confidence.
 const RESAMPLES: usize = 2000;
 const LEVEL: f64 = 0.95;
 
-/// Why a study could not go on.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StudyError {
-    /// An argument cannot be used.
-    #[error(transparent)]
-    InvalidArgument(#[from] InvalidArgument),
-    /// No task has that name.
-    #[error(transparent)]
-    UnknownTask(#[from] UnknownTask),
-    /// Data could not be made.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// Training failed.
-    #[error(transparent)]
-    Fit(#[from] FitError),
-    /// Inference failed.
-    #[error(transparent)]
-    Propose(#[from] ProposeError),
-    /// A metric could not be computed.
-    #[error(transparent)]
-    Metric(#[from] MetricError),
-    /// A model could not be kept or found.
-    #[error(transparent)]
-    ModelFile(#[from] ModelFileError),
-    /// Results could not be written.
-    #[error(transparent)]
-    ResultFile(#[from] ResultFileError),
-    /// Settings that cannot be written down.
-    #[error("settings cannot be written as JSON: {0}")]
-    Settings(String),
-    /// The thread pool could not be built.
-    #[error("threads: {0}")]
-    Threads(String),
-}
-
-/// Tasks, sizes, seed and the folder of results.
+/// Tasks, sizes, seed, and the folder of results, which is also the store of the study's cells.
 pub struct Study {
     arguments: StudyArguments,
     tasks: Vec<Box<dyn Task>>,
     methods: Vec<&'static str>,
+    /// Each task's methods with their settings.
+    presets: Vec<Vec<Box<dyn AnyMethod>>>,
+    /// Each task's tandem model without boundary loss (Figure 8).
+    unbounded_tandems: Vec<Box<dyn AnyMethod>>,
     results: ResultFolder,
-    models: TrainedModels,
+    store: Store,
 }
 
 impl Study {
-    /// Checks the arguments, opens the folder of results (`default_folder` where none was asked for) and
-    /// sets the number of threads.
+    /// Checks the arguments, opens the folder of results (where none was asked for, `results/` and the profile's name)
+    /// and sets the number of threads.
     ///
     /// # Errors
     /// [`StudyError`] where an argument cannot be used, a task is unknown, or the folder cannot be written.
-    pub fn new(arguments: &StudyArguments, default_folder: &str) -> Result<Self, StudyError> {
+    pub fn new(arguments: &StudyArguments) -> Result<Self, StudyError> {
         arguments.validate()?;
         let names = inverse_tasks::names();
         let asked = arguments.tasks.iter().map(String::as_str);
         let names: Vec<&str> = if arguments.tasks.is_empty() { names.to_vec() } else { asked.collect() };
-        let tasks = names.into_iter().map(inverse_tasks::by_name).collect::<Result<_, _>>()?;
-        let methods = methods(&arguments.methods, arguments.profile)?;
-        inverse_models::open_device(arguments.device)?;
+        let mut tasks: Vec<Box<dyn Task>> = Vec::new();
+        for name in names {
+            let task = inverse_tasks::by_name(name)?;
+            // Asked for twice, perhaps by its name and by the paper's, it is done once.
+            if !tasks.iter().any(|known| known.name() == task.name()) {
+                tasks.push(task);
+            }
+        }
+        let methods = methods(&arguments.methods, arguments.profile())?;
+        let source = arguments.profile().source();
+        let preset = |task: &dyn Task| {
+            methods.iter().map(|name| method_by_name(name, task.name(), source)).collect::<Result<_, _>>()
+        };
+        let presets = tasks.iter().map(|task| preset(&**task)).collect::<Result<_, _>>()?;
+        let unbounded = |task: &dyn Task| -> Result<_, InvalidArgument> {
+            Ok(any_method(Tandem { boundary_weight: 0.0, ..Tandem::preset(task.name(), source)? }))
+        };
+        let unbounded_tandems = tasks.iter().map(|task| unbounded(&**task)).collect::<Result<_, _>>()?;
+        inverse_models::open_device(arguments.device())?;
         if let Some(threads) = arguments.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build_global().map_err(|error| StudyError::Threads(error.to_string()))?;
         }
-        let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from(default_folder));
-        let results = ResultFolder::create(folder)?;
-        let models = TrainedModels::new(&results.path().join("models"), arguments.device);
-        Ok(Self { arguments: arguments.clone(), tasks, methods, results, models })
+        let results = ResultFolder::create(arguments.folder())?;
+        let store = Store::open(results.path())?;
+        let arguments = arguments.clone();
+        Ok(Self { arguments, tasks, methods, presets, unbounded_tandems, results, store })
     }
 
     /// The tasks, in the order asked for.
@@ -135,6 +115,11 @@ impl Study {
         &self.results
     }
 
+    /// The store of the study's cells.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// What the study was asked for.
     pub fn arguments(&self) -> &StudyArguments {
         &self.arguments
@@ -145,17 +130,45 @@ impl Study {
         &self.methods
     }
 
-    /// Every method's score on every task; tasks lead.
+    /// Every task with every method's settings; tasks lead.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&dyn Task, &dyn AnyMethod)> {
+        let tasks = self.tasks.iter().zip(&self.presets);
+        tasks.flat_map(|(task, methods)| methods.iter().map(move |method| (&**task, &**method)))
+    }
+
+    /// Every task with its tandem model's settings, with boundary loss and without; none where no tandem was asked for.
+    pub(crate) fn tandems(&self) -> impl Iterator<Item = (&dyn Task, &dyn AnyMethod, &dyn AnyMethod)> {
+        let without = self.tasks.iter().zip(&self.unbounded_tandems);
+        without.zip(&self.presets).filter_map(|((task, without), methods)| {
+            let with = methods.iter().find(|method| method.name() == Tandem::NAME)?;
+            Some((&**task, &**with, &**without))
+        })
+    }
+
+    pub(crate) fn planner(&self) -> Planner<'_> {
+        Planner::new(&self.arguments)
+    }
+
+    /// The cells behind every method's score on every task.
+    ///
+    /// # Errors
+    /// [`StudyError`] where a method cannot make that many proposals, or data cannot be made.
+    pub fn score_plan(&self) -> Result<Plan<'_>, StudyError> {
+        let mut planner = self.planner();
+        for (task, method) in self.pairs() {
+            planner.evaluation(task, Variant::own(method))?;
+        }
+        Ok(planner.plan())
+    }
+
+    /// Every method's score on every task; tasks lead. What is not finished is done first.
     ///
     /// # Errors
     /// As [`Study::result`].
     pub fn grid(&self) -> Result<Vec<TaskResult>, StudyError> {
-        let cells = || self.tasks.iter().flat_map(|task| self.methods.iter().map(move |name| (task, name)));
-        // Before the first training: a mistake about the last method shall not cost the hours of the others.
-        for (task, name) in cells() {
-            self.check_proposals(&*method_by_name(name, task.name(), self.arguments.profile.source())?)?;
-        }
-        cells().map(|(task, name)| self.result(&**task, name)).collect()
+        let plan = self.score_plan()?;
+        self.complete(&plan)?;
+        self.evaluations(&plan)
     }
 
     /// Trains a method on a task as often as the profile says, and scores the best training.
@@ -163,7 +176,7 @@ impl Study {
     /// # Errors
     /// [`StudyError`] where no method has that name, or data, training, inference or files fail.
     pub fn result(&self, task: &dyn Task, method: &str) -> Result<TaskResult, StudyError> {
-        let method = method_by_name(method, task.name(), self.arguments.profile.source())?;
+        let method = method_by_name(method, task.name(), self.arguments.profile().source())?;
         self.variant(task, &*method, method.label())
     }
 
@@ -177,55 +190,8 @@ impl Study {
         method: &dyn AnyMethod,
         label: &str,
     ) -> Result<TaskResult, StudyError> {
-        self.check_proposals(method)?;
-        let progress = Progress::new(task.name(), self.arguments.quiet);
-        let (model, validation) = self.best_model(task, method, &progress)?;
-        let errors = self.score(task, &*model, &progress)?;
-        progress.finish();
-        Ok(TaskResult { task: task.name().into(), method: label.into(), errors, validation })
-    }
-
-    /// The training with the lowest r_1 on validation targets, and r_1 of them all.
-    ///
-    /// # Errors
-    /// As [`Study::result`].
-    pub fn best_model(
-        &self,
-        task: &dyn Task,
-        method: &dyn AnyMethod,
-        progress: &Progress,
-    ) -> Result<(Box<dyn SavedModel>, Vec<f64>), StudyError> {
-        if method.name() == NeuralAdjoint::NAME {
-            let method = neural_adjoint_settings(method)?;
-            let (model, validation) = self.best_neural_adjoint(task, &method, progress)?;
-            return Ok((Box::new(model), validation));
-        }
-        let streams = self.streams(task);
-        let data = Dataset::from_task(task, self.arguments.profile.pairs(), &mut streams.stream("data", 0))?;
-        // One proposal of a model that samples says little: more targets make up for it.
-        let count = VALIDATION_FACTOR * self.arguments.profile.validation_targets();
-        let targets = Dataset::from_task(task, count, &mut streams.stream("validation targets", 0))?;
-        let mut candidates = Candidates::default();
-        for training in 0..self.trainings() {
-            let seed = streams.family("training", training as u64).seed();
-            progress.stage(1, format!("{}: training", method.label()));
-            let model = self.models.any(task.name(), method, &data, seed, progress)?;
-            let proposals = model.propose(targets.y(), 1, &mut streams.stream("validation proposals", 0))?;
-            let error = resimulate(task, &proposals, targets.y())?.mean(1)?;
-            let label = method.label();
-            progress
-                .note(&format!("{label}, training {}: r_1 {error:.2e} on validation targets", training + 1));
-            candidates.add(error, model);
-        }
-        candidates.best()
-    }
-
-    fn check_proposals(&self, method: &dyn AnyMethod) -> Result<(), StudyError> {
-        check_proposals(self.arguments.proposals, method, self.arguments.profile.pairs())
-    }
-
-    fn trainings(&self) -> usize {
-        self.arguments.trainings.unwrap_or(self.arguments.profile.trainings())
+        let variant = Variant { label: label.into(), method, inference: None };
+        self.one_evaluation(task, variant)
     }
 
     /// Scores the best training of one NA under other inference settings: (label, Ω, descent) each (Table 5).
@@ -238,88 +204,101 @@ impl Study {
         method: &NeuralAdjoint,
         variants: &[(&str, Starts, InputDescentSettings)],
     ) -> Result<Vec<TaskResult>, StudyError> {
-        self.check_proposals(&*any_method(method.clone()))?;
-        let progress = Progress::new(task.name(), self.arguments.quiet);
-        let (model, validation) = self.best_neural_adjoint(task, method, &progress)?;
-        let mut results = Vec::new();
-        for (label, starts, descent) in variants {
-            let variant = model.with_inference(model.settings().start_count, *starts, descent.clone())?;
-            let errors = self.score(task, &variant, &progress)?;
-            let (task, method) = (task.name().to_owned(), (*label).to_owned());
-            results.push(TaskResult { task, method, errors, validation: validation.clone() });
-        }
-        progress.finish();
-        Ok(results)
+        let method = any_method(method.clone());
+        let result = |(label, starts, descent): &(&str, Starts, InputDescentSettings)| {
+            let inference = Some(InferenceSettings { starts: *starts, descent: descent.clone() });
+            self.one_evaluation(task, Variant { label: (*label).into(), method: &*method, inference })
+        };
+        variants.iter().map(result).collect()
     }
 
-    /// As [`Study::best_model`], with as few starts as it takes to compare surrogates: NA's search is slow.
-    fn best_neural_adjoint(
-        &self,
-        task: &dyn Task,
-        method: &NeuralAdjoint,
-        progress: &Progress,
-    ) -> Result<(NeuralAdjointModel, Vec<f64>), StudyError> {
-        let profile = self.arguments.profile;
-        let streams = self.streams(task);
-        let data = Dataset::from_task(task, profile.pairs(), &mut streams.stream("data", 0))?;
-        let mut stream = streams.stream("validation targets", 0);
-        let targets = Dataset::from_task(task, profile.validation_targets(), &mut stream)?;
-        let mut candidates = Candidates::default();
-        for training in 0..self.trainings() {
-            let seed = streams.family("training", training as u64).seed();
-            progress.stage(method.surrogate.training.epochs, "training");
-            let model = self.models.neural_adjoint(task.name(), method, &data, seed, progress)?;
-            // The same starts for each training: the trainings are compared, not their luck.
-            let settings = model.settings();
-            let starts = settings.start_count.min(VALIDATION_STARTS);
-            let search = model.with_inference(starts, settings.starts, settings.descent.clone())?;
-            let proposals = search.propose(targets.y(), 1, &mut streams.stream("validation proposals", 0))?;
-            let error = resimulate(task, &proposals, targets.y())?.mean(1)?;
-            progress.note(&format!(
-                "training {}: surrogate loss {:.2e}, r_1 {error:.2e} on validation targets",
-                training + 1,
-                model.surrogate().report().validation_loss
-            ));
-            candidates.add(error, model);
-        }
-        candidates.best()
+    fn one_evaluation(&self, task: &dyn Task, variant: Variant<'_>) -> Result<TaskResult, StudyError> {
+        let mut planner = self.planner();
+        let id = planner.evaluation(task, variant)?;
+        let plan = planner.plan();
+        self.complete(&plan)?;
+        let planned = plan.cells().iter().find(|planned| planned.id == id);
+        planned
+            .and_then(|planned| self.evaluation(planned).transpose())
+            .unwrap_or_else(|| Err(unplanned(&id)))
     }
 
-    /// r_T of a model on the task's held-out targets.
+    /// The best of a method's trainings by r_1 on the validation targets, and r_1 of them all.
     ///
     /// # Errors
-    /// [`StudyError`] where inference or the simulator fails.
-    pub fn score(
+    /// As [`Study::result`].
+    pub fn best_model(
         &self,
         task: &dyn Task,
-        model: &dyn InverseModel,
-        progress: &Progress,
-    ) -> Result<ResimulationErrors, StudyError> {
-        let (targets, proposals) = self.test_proposals(task, model, progress)?;
-        Ok(resimulate(task, &proposals, targets.y())?)
+        method: &dyn AnyMethod,
+    ) -> Result<(Box<dyn SavedModel>, Vec<f64>), StudyError> {
+        let mut planner = self.planner();
+        let trials = planner.trials(task, method)?;
+        self.complete(&planner.plan())?;
+        Ok((self.best(method, None, &trials)?, self.validation_errors(&trials)?))
     }
 
-    /// The task's held-out targets, with the designs behind them, and a model's proposals for them.
+    /// The held-out targets of a task, with the designs behind them, and a method's proposals for them.
     ///
     /// # Errors
-    /// [`StudyError`] where inference or the simulator fails.
+    /// As [`Study::result`].
     pub fn test_proposals(
         &self,
         task: &dyn Task,
-        model: &dyn InverseModel,
-        progress: &Progress,
+        method: &dyn AnyMethod,
     ) -> Result<(Dataset, Proposals), StudyError> {
-        let streams = self.streams(task);
-        let count = self.arguments.targets.unwrap_or(self.arguments.profile.targets());
-        let targets = Dataset::from_task(task, count, &mut streams.stream("test targets", 0))?;
-        progress.stage(count, format!("{}: searching", model.name()));
-        let mut rng = streams.stream("test proposals", 0);
-        let proposals = propose_in_blocks(model, targets.y(), self.arguments.proposals, &mut rng, progress)?;
-        Ok((targets, proposals))
+        let mut planner = self.planner();
+        let id = planner.evaluation(task, Variant::own(method))?;
+        self.complete(&planner.plan())?;
+        Ok((self.test_targets(task)?, read_proposals(&self.store.folder(&id))?))
     }
 
-    fn streams(&self, task: &dyn Task) -> RandomStreams {
-        RandomStreams::new(self.arguments.seed).family(task.name(), 0)
+    /// Does what is not finished; the first failure ends it.
+    pub(crate) fn complete(&self, plan: &Plan<'_>) -> Result<(), StudyError> {
+        let quiet = self.arguments.quiet;
+        let mut outcome = self.work(plan, &mut |event| {
+            if let Event::SetAside { cell, reason, place } = event
+                && !quiet
+            {
+                eprintln!("{cell}: {reason}; set aside as {}", place.display());
+            }
+        })?;
+        match outcome.failed.pop() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether all cells of a plan are finished.
+    ///
+    /// # Errors
+    /// [`StudyError::Incomplete`] that counts those that are not.
+    pub fn check_complete(&self, plan: &Plan<'_>) -> Result<(), StudyError> {
+        let mut open = Vec::new();
+        for planned in plan.cells() {
+            if !matches!(self.store.state(&planned.id, &planned.identity)?, EntryState::Finished(_)) {
+                open.push(&planned.cell);
+            }
+        }
+        let (missing, all) = (open.len(), plan.cells().len());
+        open.first()
+            .map_or(Ok(()), |first| Err(StudyError::Incomplete { missing, all, first: first.to_string() }))
+    }
+
+    /// The results of all finished evaluations of a plan, in its order.
+    ///
+    /// # Errors
+    /// [`StudyError`] where a result cannot be read.
+    pub fn evaluations(&self, plan: &Plan<'_>) -> Result<Vec<TaskResult>, StudyError> {
+        plan.cells().iter().filter_map(|planned| self.evaluation(planned).transpose()).collect()
+    }
+
+    /// The result of a finished evaluation; `None` for other cells.
+    fn evaluation(&self, planned: &PlannedCell<'_>) -> Result<Option<TaskResult>, StudyError> {
+        let Work::Evaluate { variant, trials } = &planned.work else { return Ok(None) };
+        let (task, method) = (planned.cell.task.clone(), variant.label.clone());
+        let errors = read_errors(&self.store.folder(&planned.id))?;
+        Ok(Some(TaskResult { task, method, errors, validation: self.validation_errors(trials)? }))
     }
 
     /// Rows of a table at one T, with 95% intervals, beside the figures of the paper's table `number`; those stay
@@ -334,7 +313,7 @@ impl Study {
         number: usize,
     ) -> Result<Vec<ScoreRow>, StudyError> {
         let paper = paper_table(number)?;
-        let streams = RandomStreams::new(self.arguments.seed);
+        let streams = RandomStreams::new(self.arguments.seed());
         let mut rows = Vec::new();
         for result in results {
             let errors = &result.errors;
@@ -363,31 +342,22 @@ impl Study {
     }
 }
 
+fn unplanned(id: &str) -> StudyError {
+    InvalidArgument::new("plan", "the evaluation that was planned", format!("none named `{id}`")).into()
+}
+
 /// Names of methods, from names or labels; all, where there is none.
 fn methods(asked: &[String], profile: Profile) -> Result<Vec<&'static str>, InvalidArgument> {
     if asked.is_empty() {
         return Ok(method_names());
     }
-    // Every task has the presets of a profile: any will do to know the method's name.
-    let name = |asked: &String| Ok(method_by_name(asked, "", profile.source())?.name());
-    asked.iter().map(name).collect()
-}
-
-/// Proposes block by block; the same proposals as one call gives, because targets are drawn in order.
-fn propose_in_blocks(
-    model: &dyn InverseModel,
-    y: ArrayView2<'_, f64>,
-    n: usize,
-    rng: &mut dyn Rng,
-    progress: &Progress,
-) -> Result<Proposals, StudyError> {
-    let mut designs: Vec<Array3<f64>> = Vec::new();
-    for block in y.axis_chunks_iter(Axis(0), TARGET_BLOCK) {
-        designs.push(model.propose(block, n, rng)?.designs().to_owned());
-        progress.advance(block.nrows());
+    let mut names = Vec::new();
+    for asked in asked {
+        // Every task has the presets of a profile: any will do to know the method's name.
+        let name = method_by_name(asked, "", profile.source())?.name();
+        if !names.contains(&name) {
+            names.push(name);
+        }
     }
-    let views: Vec<_> = designs.iter().map(|block| block.view()).collect();
-    let designs = concatenate(Axis(0), &views)
-        .map_err(|error| InvalidArgument::new("model", "designs of one width", error))?;
-    Ok(Proposals::new(designs)?)
+    Ok(names)
 }

@@ -19,6 +19,16 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// Names of the columns.
+    pub fn header(&self) -> &[String] {
+        &self.header
+    }
+
+    /// The rows, each as long as the header.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
     fn widths(&self) -> Vec<usize> {
         let column =
             |index: usize| std::iter::once(&self.header).chain(&self.rows).map(move |row| &row[index]);
