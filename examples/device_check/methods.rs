@@ -14,7 +14,7 @@ const CURVE_BOUND: f64 = 1e-2;
 
 /// Draws of the starts over which whole descents are compared: the mean over targets of r_10 varies by a factor of two
 /// from draw to draw.
-const DRAWS: u64 = 8;
+const DRAWS: u64 = 6;
 
 /// One pass through the networks, and the way out of standardised units.
 const PROPOSAL_BOUND: f64 = 1e-3;

@@ -28,15 +28,18 @@ pub struct InputDescentSettings {
     /// Any positive weight pulls designs back where they can still meet the target inside the domain. A target
     /// that no design in the domain meets is missed by a squared error that grows as λ².
     pub boundary_weight: f64,
-    /// Share of the steps, the last ones, whose matrix products keep all 24 bits of `f32` on a GPU; those before round
-    /// their factors to 11 bits (TF32), which is several times faster and errs by less than the surrogate does. The
-    /// best point is sought among the last steps. The processor rounds nothing, whatever this says.
+    /// Share of the steps, the last ones, whose matrix products keep all 24 bits of `f32` on a GPU; 1, all of them, by
+    /// default.
+    ///
+    /// Products of the steps before round their factors to 11 bits (TF32), which is about twice as fast. The best
+    /// point is then sought among the last steps alone, which makes another choice among designs that the surrogate
+    /// cannot tell apart. The processor rounds nothing, whatever this says.
     #[serde(default = "default_full_precision_share")]
     pub full_precision_share: f64,
 }
 
 fn default_full_precision_share() -> f64 {
-    0.25
+    1.0
 }
 
 impl Default for InputDescentSettings {
