@@ -27,10 +27,10 @@ impl Page {
                     page.links.push(dest_url.into_string());
                 }
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(words))) => {
-                    page.fences.push(words.into_string())
+                    page.fences.push(words.into_string());
                 }
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Indented)) => {
-                    page.fences.push("indented".to_owned())
+                    page.fences.push("indented".to_owned());
                 }
                 Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
                 Event::End(TagEnd::Heading(_)) => page.add_anchor(&heading.take().unwrap_or_default()),
