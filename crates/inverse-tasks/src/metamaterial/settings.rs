@@ -1,5 +1,7 @@
 //! What the solver is told about the array besides its cylinders.
 
+use std::f64::consts::TAU;
+
 use inverse_core::InvalidArgument;
 
 use super::resonator::SPEED_OF_LIGHT;
@@ -98,6 +100,10 @@ impl MetamaterialSettings {
             let (lowest, highest) = (bound(SMALLEST_PERIOD), bound(LARGEST_PERIOD));
             return Err(format!("THz from {lowest} to below {highest}, 2c/L"));
         }
+        // Where f is astronomic and L tiny, f·L/c is a number and the solver's 2πf is not.
+        if !(TAU * frequency).is_finite() {
+            return Err(format!("THz of at most {:e}", f64::MAX / TAU));
+        }
         // m² + n² that lie below the square of the largest period.
         for square in [1.0, 2.0, 4.0] {
             let relative = periods * periods / square - 1.0;
@@ -142,6 +148,11 @@ mod tests {
         );
     }
 
+    fn astronomic(settings: &mut MetamaterialSettings) {
+        settings.frequencies = vec![1e308];
+        settings.period = 1.5 * SPEED_OF_LIGHT / 1e308;
+    }
+
     #[test]
     fn each_field_is_checked() {
         let refused = |change: fn(&mut MetamaterialSettings)| {
@@ -161,5 +172,7 @@ mod tests {
         assert_eq!(refused(|settings| settings.frequencies[7] = 2.83), "frequencies[7]");
         assert_eq!(refused(|settings| settings.frequencies[7] = SPEED_OF_LIGHT / 212.0), "frequencies[7]");
         assert_eq!(refused(|settings| settings.period = 1e-320), "frequencies[0]");
+        // f·L/c is 1.5, but 2πf overflows: the lattice sums would never end.
+        assert_eq!(refused(astronomic), "frequencies[0]");
     }
 }
