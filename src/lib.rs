@@ -18,6 +18,9 @@
 //!
 #![doc = include_str!("../README.md")]
 
+#[cfg(doctest)]
+mod book;
+
 pub use {
     inverse_bench as bench, inverse_core as core, inverse_metrics as metrics, inverse_models as models,
     inverse_tasks as tasks,

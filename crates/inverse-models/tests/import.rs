@@ -49,15 +49,26 @@ fn the_fixture_gives_its_reference_outputs() {
     check(&fixture());
 }
 
+/// The script's exit status where PyTorch or numpy cannot be imported.
+const NO_PYTORCH: i32 = 3;
+
 #[test]
 fn files_that_pytorch_writes_give_its_outputs() {
     let folder = tempfile::tempdir().unwrap();
     let script = tests().join("pytorch_state_dict.py");
-    let run = Command::new("python3").arg(script).arg(folder.path()).arg("--torch").output();
-    match run.map(|output| output.status.success()) {
-        Ok(true) => check(folder.path()),
-        _ => eprintln!("skipped: python3 with PyTorch and numpy is not installed here"),
+    let run = match Command::new("python3").arg(script).arg(folder.path()).arg("--torch").output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return eprintln!("skipped: no python3 here");
+        }
+        run => run.unwrap(),
+    };
+    let message = String::from_utf8_lossy(&run.stderr);
+    if run.status.code() == Some(NO_PYTORCH) {
+        return eprintln!("skipped: {}", message.trim());
     }
+    // Where PyTorch is there, a script that fails is a failed test.
+    assert!(run.status.success(), "{message}");
+    check(folder.path());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 """Writes two small PyTorch state dicts of the authors' forward network, and its outputs, for tests/import.rs.
 
     python3 pytorch_state_dict.py FOLDER            # with PyTorch where it can be imported, else by hand
-    python3 pytorch_state_dict.py FOLDER --torch    # with PyTorch, or exit status 3
+    python3 pytorch_state_dict.py FOLDER --torch    # with PyTorch; exit status 3 without it or numpy
 
 8-12-10-16, normalisation also behind the last layer (never applied, as in the authors' code), three transposed
 convolutions and a pointwise one: 32 outputs. FOLDER gets member0.pth, member1.pth and outputs.csv: x (8 columns),
@@ -19,7 +19,11 @@ import types
 import zipfile
 from pathlib import Path
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    print("numpy cannot be imported by python3", file=sys.stderr)
+    sys.exit(3)
 
 WIDTHS = [8, 12, 10, 16]
 CONVOLUTIONS = [(1, 4, 8), (4, 4, 5), (4, 4, 5)]  # in, out, kernel
@@ -149,7 +153,7 @@ def main():
         import torch
     except ImportError:
         if "--torch" in sys.argv:
-            print("PyTorch cannot be imported", file=sys.stderr)
+            print("PyTorch cannot be imported by python3", file=sys.stderr)
             sys.exit(3)
         torch = None
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 //! What the solver is told about the array besides its cylinders.
 
+use std::f64::consts::TAU;
+
 use inverse_core::InvalidArgument;
 
 use super::resonator::SPEED_OF_LIGHT;
@@ -20,6 +22,15 @@ const SMALLEST_PERIOD: f64 = 1e-6;
 /// distance, so this keeps them below 1e6.
 const THRESHOLD_DISTANCE: f64 = 1e-12;
 
+/// The smallest Q_abs, that of critical damping. Left alone, a mode of that loss moves as e^{−iωt} with
+/// ω² + iωω₀/Q_abs − ω₀² = 0, so ω = ω₀ [−i/2Q_abs ± √(1 − 1/4Q_abs²)]: below 1/2 it creeps back without swinging, and
+/// there is no resonance that the Lorentzian could be fitted to.
+///
+/// It also keeps numbers finite: absorption adds (k₀³/6π) Q (k/k₀)/Q_abs to 1/α, at most 2k/k₀ times the elastic term,
+/// so it cannot overflow before that does. Far below, 1/α overflowed, the moments were 0, and the absorbed power was
+/// their product, NaN.
+const SMALLEST_ABSORPTION_Q: f64 = 0.5;
+
 /// Settings of a [`MetamaterialSolver`](super::MetamaterialSolver).
 ///
 /// ```
@@ -37,7 +48,7 @@ pub struct MetamaterialSettings {
     pub period: f64,
     /// Relative permittivity of the cylinders, 8 to 100; 11.7, silicon of high resistivity.
     pub permittivity: f64,
-    /// Quality factor Q_abs of absorption, the same for all modes; `None` is no loss; 40.
+    /// Quality factor Q_abs of absorption, the same for all modes, 1/2 (critical damping) or more; `None` is no loss; 40.
     ///
     /// A choice, not a constant of silicon: it stands for all that broadens spectra. The lower, the smoother.
     pub absorption_q: Option<f64>,
@@ -65,9 +76,10 @@ impl MetamaterialSettings {
         }
         check_permittivity(self.permittivity)?;
         if let Some(q) = self.absorption_q
-            && !(q.is_finite() && q > 0.0)
+            && !(q.is_finite() && q >= SMALLEST_ABSORPTION_Q)
         {
-            return Err(InvalidArgument::new("absorption_q", "a positive number or None", q));
+            let expected = format!("a number of at least {SMALLEST_ABSORPTION_Q} or None");
+            return Err(InvalidArgument::new("absorption_q", expected, q));
         }
         if self.frequencies.is_empty() {
             return Err(InvalidArgument::new("frequencies", "at least one", "none"));
@@ -87,6 +99,10 @@ impl MetamaterialSettings {
             let bound = |periods: f64| periods * SPEED_OF_LIGHT / self.period;
             let (lowest, highest) = (bound(SMALLEST_PERIOD), bound(LARGEST_PERIOD));
             return Err(format!("THz from {lowest} to below {highest}, 2c/L"));
+        }
+        // Where f is astronomic and L tiny, f·L/c is a number and the solver's 2πf is not.
+        if !(TAU * frequency).is_finite() {
+            return Err(format!("THz of at most {:e}", f64::MAX / TAU));
         }
         // m² + n² that lie below the square of the largest period.
         for square in [1.0, 2.0, 4.0] {
@@ -122,6 +138,22 @@ mod tests {
     }
 
     #[test]
+    fn absorption_goes_down_to_critical_damping() {
+        let check = |q| MetamaterialSettings { absorption_q: Some(q), ..Default::default() }.check();
+        assert!(check(0.5).is_ok() && check(f64::MAX).is_ok());
+        let error = check(8.6e-306).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("invalid `absorption_q`: expected a number of at least 0.5 or None, found {}", 8.6e-306)
+        );
+    }
+
+    fn astronomic(settings: &mut MetamaterialSettings) {
+        settings.frequencies = vec![1e308];
+        settings.period = 1.5 * SPEED_OF_LIGHT / 1e308;
+    }
+
+    #[test]
     fn each_field_is_checked() {
         let refused = |change: fn(&mut MetamaterialSettings)| {
             let mut settings = MetamaterialSettings::default();
@@ -133,11 +165,14 @@ mod tests {
         assert_eq!(refused(|settings| settings.permittivity = f64::NAN), "permittivity");
         assert_eq!(refused(|settings| settings.absorption_q = Some(0.0)), "absorption_q");
         assert_eq!(refused(|settings| settings.absorption_q = Some(f64::NAN)), "absorption_q");
+        assert_eq!(refused(|settings| settings.absorption_q = Some(0.5_f64.next_down())), "absorption_q");
         assert_eq!(refused(|settings| settings.frequencies.clear()), "frequencies");
         assert_eq!(refused(|settings| settings.frequencies[7] = f64::NAN), "frequencies[7]");
         assert_eq!(refused(|settings| settings.frequencies[7] = -1.0), "frequencies[7]");
         assert_eq!(refused(|settings| settings.frequencies[7] = 2.83), "frequencies[7]");
         assert_eq!(refused(|settings| settings.frequencies[7] = SPEED_OF_LIGHT / 212.0), "frequencies[7]");
         assert_eq!(refused(|settings| settings.period = 1e-320), "frequencies[0]");
+        // f·L/c is 1.5, but 2πf overflows: the lattice sums would never end.
+        assert_eq!(refused(astronomic), "frequencies[0]");
     }
 }
