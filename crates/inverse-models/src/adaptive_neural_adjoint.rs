@@ -47,7 +47,7 @@ pub struct AdaptiveSearchSettings {
 
 impl Default for AdaptiveSearchSettings {
     fn default() -> Self {
-        Self { basin_count: 64, trust_radius: 1.0, patience: 2 }
+        Self { basin_count: 64, trust_radius: 1.0, patience: 3 }
     }
 }
 

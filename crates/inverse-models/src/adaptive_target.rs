@@ -12,8 +12,9 @@ use crate::weighted_surrogate::Reach;
 
 /// A call that lowers the loss by less than this factor counts towards a stall.
 const WORTHWHILE_FACTOR: f64 = 0.5;
-/// A basin whose corrected problem promises to keep more than this share of the loss is a dead end.
-const DEAD_END_SHARE: f64 = 0.5;
+/// A basin is a dead end where, without a worthwhile step before, its corrected problem promises to keep more than
+/// this share of the loss. After worthwhile steps a poor promise only says that the Jacobian is not yet known well.
+const DEAD_END_SHARE: f64 = 0.9;
 /// A loss this low is the rounding of `f64`: another solution is worth more than another digit.
 const ROUNDING_LOSS: f64 = 1e-29;
 /// Starts nearer than this in every variable lie in one basin, in standardised units.
@@ -51,6 +52,8 @@ pub(crate) struct TargetSearch {
     pub(crate) correction: Array2<f64>,
     radius: f64,
     failures: usize,
+    /// Whether the basin's last step was worthwhile.
+    is_descending: bool,
     asked: Asked,
     /// Whether no answer came yet.
     is_fresh: bool,
@@ -69,6 +72,7 @@ impl TargetSearch {
             correction: Array2::zeros((dim_x, dim_y)),
             radius: 0.0,
             failures: 0,
+            is_descending: false,
             asked: Asked::Nothing,
             is_fresh: true,
         }
@@ -97,7 +101,8 @@ impl TargetSearch {
         let length = largest_difference(step.x.view(), center.x.view());
         // The trust region, not the basin, limits a step that ends at the region's edge.
         let limited = length >= self.radius * (1.0 - 1e-9);
-        if length == 0.0 || !step.loss.is_finite() || (step.loss > DEAD_END_SHARE * center.loss && !limited) {
+        let hopeless = step.loss > DEAD_END_SHARE * center.loss && !limited && !self.is_descending;
+        if length == 0.0 || !step.loss.is_finite() || hopeless {
             return false;
         }
         self.asked = Asked::Step(step.x, step.residuals);
@@ -180,6 +185,7 @@ impl TargetSearch {
             Asked::Opening(x) => {
                 self.radius = settings.trust_radius;
                 self.failures = 0;
+                self.is_descending = false;
                 self.correction.fill(0.0);
                 self.remember(loss, &x);
                 self.center = loss.is_finite().then_some(Center { x, residuals, loss });
@@ -212,6 +218,7 @@ impl TargetSearch {
             self.radius = 0.25 * length;
         }
         let worthwhile = new.loss <= WORTHWHILE_FACTOR * center.loss;
+        self.is_descending = worthwhile;
         self.failures = if worthwhile { 0 } else { self.failures + 1 };
         if new.loss < center.loss {
             self.center = Some(new);
@@ -317,8 +324,8 @@ mod tests {
         open(&mut search);
         search.learn(array![1.0], &settings);
         let step = |x: f64, loss: f64| Minimum { x: array![x, 0.0], residuals: array![loss.sqrt()], loss };
-        assert!(!search.take_step(step(0.6, 0.9)));
+        assert!(!search.take_step(step(0.6, 0.95)));
         assert!(!search.take_step(step(0.5, 0.0)));
-        assert!(search.take_step(step(0.5 - settings.trust_radius, 0.9)), "the region limits this one");
+        assert!(search.take_step(step(0.5 - settings.trust_radius, 0.95)), "the region limits this one");
     }
 }
