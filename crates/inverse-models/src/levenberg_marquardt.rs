@@ -80,18 +80,13 @@ pub(crate) struct Minimum {
 }
 
 /// One problem on its way.
-struct Problem {
+pub(crate) struct LeastSquares {
     index: usize,
     lowest: Minimum,
     /// Jᵀ at the lowest point, (variables, residuals).
     jacobian: Array2<f64>,
     damping: f64,
-}
-
-/// A step that was not evaluated yet.
-struct Trial {
-    x: Array1<f64>,
-    /// The decrease of ‖r‖² that J promises.
+    /// The decrease of ‖r‖² that J promises of the step that is being evaluated.
     promised: f64,
 }
 
@@ -117,8 +112,8 @@ pub(crate) fn minimize(
     let mut ends: Vec<Option<Minimum>> = vec![None; x.nrows()];
     for _ in 0..settings.iterations {
         let mut moving = Vec::with_capacity(active.len());
-        for problem in active {
-            match problem.next(bounds, settings.tolerance) {
+        for mut problem in active {
+            match problem.propose(bounds, settings.tolerance) {
                 Some(trial) => moving.push((problem, trial)),
                 None => ends[problem.index] = Some(problem.lowest),
             }
@@ -130,14 +125,15 @@ pub(crate) fn minimize(
         let indices: Vec<usize> = moving.iter().map(|(problem, _)| problem.index).collect();
         let mut x = Array2::zeros((moving.len(), starts.ncols()));
         for ((_, trial), mut row) in moving.iter().zip(x.rows_mut()) {
-            row.assign(&trial.x);
+            row.assign(trial);
         }
         let evaluation = evaluate(&indices, x.view());
         active = moving
             .into_iter()
             .enumerate()
             .map(|(row, (mut problem, trial))| {
-                problem.judge(trial, evaluation.row(row));
+                let (residuals, jacobian) = evaluation.row(row);
+                problem.answer(trial, residuals, jacobian);
                 problem
             })
             .collect();
@@ -148,11 +144,15 @@ pub(crate) fn minimize(
     ends.into_iter().flatten().collect()
 }
 
-fn begin(x: &Array2<f64>, evaluation: &Evaluation, settings: &LevenbergMarquardtSettings) -> Vec<Problem> {
+fn begin(
+    x: &Array2<f64>,
+    evaluation: &Evaluation,
+    settings: &LevenbergMarquardtSettings,
+) -> Vec<LeastSquares> {
     let problem = |(index, x): (usize, ArrayView1<'_, f64>)| {
         let (residuals, jacobian) = evaluation.row(index);
         let lowest = Minimum { x: x.to_owned(), loss: squared_norm(residuals.view()), residuals };
-        Problem { index, lowest, jacobian, damping: settings.damping }
+        LeastSquares { index, lowest, jacobian, damping: settings.damping, promised: f64::INFINITY }
     };
     x.rows().into_iter().enumerate().map(problem).collect()
 }
@@ -163,9 +163,17 @@ pub(crate) fn squared_norm(residuals: ArrayView1<'_, f64>) -> f64 {
     if norm.is_nan() { f64::INFINITY } else { norm }
 }
 
-impl Problem {
-    /// The next step, or none where the problem is done.
-    fn next(&self, bounds: &Bounds, tolerance: f64) -> Option<Trial> {
+impl LeastSquares {
+    /// A problem of that row of the bounds, before its first answer: there is no step yet.
+    pub(crate) fn unknown(index: usize, variables: usize, settings: &LevenbergMarquardtSettings) -> Self {
+        let lowest =
+            Minimum { x: Array1::zeros(variables), residuals: Array1::zeros(0), loss: f64::INFINITY };
+        let jacobian = Array2::zeros((variables, 0));
+        Self { index, lowest, jacobian, damping: settings.damping, promised: f64::INFINITY }
+    }
+
+    /// Where the next step leads, or none where the problem is done.
+    pub(crate) fn propose(&mut self, bounds: &Bounds, tolerance: f64) -> Option<Array1<f64>> {
         let Minimum { x, residuals, loss } = &self.lowest;
         if *loss <= tolerance || !loss.is_finite() || self.damping > LARGEST_DAMPING {
             return None;
@@ -189,15 +197,22 @@ impl Problem {
         let linear = residuals + &self.jacobian.t().dot(&(&moved - x));
         let promised = loss - squared_norm(linear.view());
         let worthwhile = promised > NEGLIGIBLE_DECREASE * loss || self.damping > LEAST_RAISED_DAMPING;
-        (worthwhile && moved != *x).then_some(Trial { x: moved, promised })
+        if !worthwhile || moved == *x {
+            return None;
+        }
+        self.promised = promised;
+        Some(moved)
     }
 
     /// Takes the step where it leads down, and adapts the damping to what the step was worth.
-    fn judge(&mut self, trial: Trial, (residuals, jacobian): (Array1<f64>, Array2<f64>)) {
+    pub(crate) fn answer(&mut self, x: Array1<f64>, residuals: Array1<f64>, jacobian: Array2<f64>) {
         let loss = squared_norm(residuals.view());
         let decrease = self.lowest.loss - loss;
-        let share = decrease / trial.promised;
-        if decrease > 0.0 {
+        let share = decrease / self.promised;
+        if self.lowest.loss.is_infinite() {
+            self.lowest = Minimum { x, residuals, loss };
+            self.jacobian = jacobian;
+        } else if decrease > 0.0 {
             let factor = if share > 0.75 {
                 0.1
             } else if share < 0.25 {
@@ -206,7 +221,7 @@ impl Problem {
                 1.0
             };
             self.damping = (self.damping * factor).max(LEAST_DAMPING);
-            self.lowest = Minimum { x: trial.x, residuals, loss };
+            self.lowest = Minimum { x, residuals, loss };
             self.jacobian = jacobian;
         } else {
             self.damping = (self.damping * 10.0).max(LEAST_RAISED_DAMPING);

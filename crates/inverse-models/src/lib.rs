@@ -54,6 +54,7 @@ mod fitted;
 mod gaussian_mixture;
 #[cfg(test)]
 mod gradient_check;
+mod gradient_search;
 mod host_network;
 mod inn;
 mod input_descent;
@@ -88,6 +89,7 @@ pub use cinn::{ConditionalInvertibleNetwork, ConditionalInvertibleNetworkModel};
 pub use cvae::{ConditionalVae, ConditionalVaeModel};
 pub use device::open_device;
 pub use direct_regression::{DirectRegression, DirectRegressionModel};
+pub use gradient_search::GradientSearch;
 pub use inn::{InvertibleNetwork, InvertibleNetworkModel};
 pub use input_descent::InputDescentSettings;
 pub use levenberg_marquardt::LevenbergMarquardtSettings;

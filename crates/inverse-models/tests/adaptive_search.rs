@@ -95,9 +95,10 @@ fn a_few_answers_do_what_hundreds_of_blind_calls_do_not() {
     for (task, model) in cases {
         let y = targets(task, 40);
         let errors = search(&model, task, &y, calls).curve();
-        // y of 1, 2 and 300 entries: the tail is superlinear, down to the rounding of `f64`.
-        assert!(errors.mean[9] < 1e-12, "{}: {:?}", task.name(), errors.mean);
-        assert!(errors.worst[9] < 1e-11, "{}: {:?}", task.name(), errors.worst);
+        // y of 1, 2 and 300 entries. Blind calls stay near the surrogate's error, r_1; each answer takes about an
+        // order of magnitude off.
+        assert!(errors.mean[9] < 1e-10, "{}: {:?}", task.name(), errors.mean);
+        assert!(errors.worst[9] < 1e-9, "{}: {:?}", task.name(), errors.worst);
         assert!(errors.mean[4] < 1e-3 * errors.mean[0], "{}: {:?}", task.name(), errors.mean);
     }
 }
