@@ -17,9 +17,9 @@ use inverse::bench::{
     CurveFigure, Study, StudyArguments, StudyError, Table, TaskResult, exit_code, panels, scientific,
 };
 use inverse::metrics::ResimulationErrors;
-use inverse::models::{GradientSearch, InputDescentSettings, Starts, any_method};
+use inverse::models::{GradientSearch, InputDescentSettings, NearestNeighborModel, Starts, any_method};
 use inverse::prelude::*;
-use inverse::tasks::{Ballistics, MetamaterialTask, RoboticArm, SineWave};
+use inverse::tasks::{Ballistics, RoboticArm, SineWave, metamaterial::MetamaterialTask};
 use ndarray::{Array2, Array3};
 use serde::Serialize;
 
@@ -43,6 +43,12 @@ struct Arguments {
     /// Targets of the timing; 0 leaves it out.
     #[arg(long, default_value_t = 1000)]
     timed_targets: usize,
+    /// Widths of the surrogate's hidden layers, as `200,200`; the profile's, where not given.
+    #[arg(long, value_delimiter = ',')]
+    hidden: Option<Vec<usize>>,
+    /// Epochs of the surrogate's training; the profile's, where not given.
+    #[arg(long)]
+    epochs: Option<usize>,
 }
 
 /// One task with everything that its searches share.
@@ -50,7 +56,7 @@ struct Case<'a> {
     task: &'a dyn Task,
     gradient: Option<Box<dyn DifferentiableSimulator>>,
     model: NeuralAdjointModel,
-    neighbor: Box<dyn InverseModel>,
+    neighbor: NearestNeighborModel,
     y: Array2<f64>,
     calls: usize,
     streams: RandomStreams,
@@ -89,11 +95,17 @@ fn differentiable(name: &str) -> Option<Box<dyn DifferentiableSimulator>> {
 }
 
 impl<'a> Case<'a> {
-    fn new(study: &Study, task: &'a dyn Task) -> Result<Self, StudyError> {
+    fn new(study: &Study, task: &'a dyn Task, own: &Arguments) -> Result<Self, StudyError> {
         let arguments = study.arguments();
         let streams = RandomStreams::new(arguments.seed()).family(task.name(), 0);
         let mut method = NeuralAdjoint::preset(task.name(), arguments.profile().source())?;
         method.start_count = STARTS;
+        if let Some(hidden) = &own.hidden {
+            method.surrogate.hidden.clone_from(hidden);
+        }
+        if let Some(epochs) = own.epochs {
+            method.surrogate.training.epochs = epochs;
+        }
         method.levenberg_marquardt = Some(LevenbergMarquardtSettings::default());
         let (trained, _) = study.best_model(task, &*any_method(method))?;
         let folder = study.results().path().join("surrogates").join(task.name());
@@ -107,7 +119,7 @@ impl<'a> Case<'a> {
             task,
             gradient: differentiable(task.name()),
             model: NeuralAdjointModel::load(&folder, arguments.device())?,
-            neighbor: Box::new(NearestNeighbor {}.fit(&data, &mut context)?),
+            neighbor: NearestNeighbor {}.fit(&data, &mut context)?,
             y: targets.y().to_owned(),
             calls: arguments.proposals(),
             streams,
@@ -141,7 +153,7 @@ impl<'a> Case<'a> {
 
     fn refined_neighbor(&self) -> Result<ResimulationErrors, StudyError> {
         let mut rng = self.streams.stream("search", 0);
-        let refined = (&self.neighbor).refine_with(&self.model)?;
+        let refined = self.neighbor.clone().refine_with(&self.model)?;
         self.listen(&mut *refined.search(self.y.view(), self.calls, &mut rng)?)
     }
 
@@ -267,7 +279,7 @@ fn beyond(arguments: &Arguments) -> Result<(), StudyError> {
     let (mut results, mut times) = (Vec::new(), Vec::new());
     for task in study.tasks() {
         let start = Instant::now();
-        let case = Case::new(&study, &**task)?;
+        let case = Case::new(&study, &**task, arguments)?;
         eprintln!("{}: surrogate ready after {:.0} s", task.name(), start.elapsed().as_secs_f64());
         compare(&case, &mut results, &mut times)?;
         if arguments.timed_targets > 0 {

@@ -74,6 +74,7 @@ fn levenberg_marquardt_finds_what_adam_finds() {
     let newton = model.propose(y.view(), 50, &mut rng()).unwrap();
     let adam = model.with_inference(100, model.settings().starts, model.settings().descent.clone()).unwrap();
     let adam = adam.propose(y.view(), 50, &mut rng()).unwrap();
+    assert_ne!(newton.designs(), adam.designs(), "two optimisers, two ways");
     let worst = |proposals: &inverse_core::Proposals| {
         proposals.predicted_errors().unwrap().column(9).fold(0.0_f64, |worst, error| worst.max(*error))
     };
