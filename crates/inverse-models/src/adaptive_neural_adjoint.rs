@@ -68,7 +68,13 @@ impl AdaptiveSearchSettings {
 /// The inner problems: from near Gauss–Newton, because the trust region already bounds the steps.
 fn inner_settings() -> LevenbergMarquardtSettings {
     // The tolerance is relative: residuals are scaled by that of the center.
-    LevenbergMarquardtSettings { iterations: 12, damping: 1e-8, tolerance: 1e-12, boundary_weight: 0.0 }
+    LevenbergMarquardtSettings {
+        iterations: 12,
+        damping: 1e-8,
+        tolerance: 1e-12,
+        least_decrease: 1e-6,
+        boundary_weight: 0.0,
+    }
 }
 
 /// A search that corrects the surrogate by every answer of the simulator.

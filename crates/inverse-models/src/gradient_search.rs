@@ -111,7 +111,7 @@ impl Search for GradientSearch<'_> {
         let count = self.starts.dim().1;
         let mut designs = Array2::zeros((self.y.nrows(), self.units.len()));
         for (target, mut row) in designs.rows_mut().into_iter().enumerate() {
-            if let Some(x) = self.problems[target].propose(&self.bounds, self.settings.tolerance) {
+            if let Some(x) = self.problems[target].propose(&self.bounds, &self.settings) {
                 row.assign(&(x * &self.units));
             } else {
                 let start = self.starts.index_axis(Axis(0), target);

@@ -156,10 +156,13 @@ impl<F: Precise> HostNetwork<F> {
             }
             tangent = Some(next);
         }
-        let flat = tangent.unwrap_or_else(|| Array2::zeros((rows * self.inputs, self.outputs)));
-        Array3::from_shape_fn((rows, self.inputs, self.outputs), |(row, input, output)| {
-            flat[[row * self.inputs + input, output]]
-        })
+        let mut jacobian = Array3::zeros((rows, self.inputs, self.outputs));
+        if let Some(flat) = tangent {
+            for (mut slot, row) in jacobian.rows_mut().into_iter().zip(flat.rows()) {
+                slot.assign(&row);
+            }
+        }
+        jacobian
     }
 
     /// Jacobians by backward differentiation, (rows, inputs, outputs).

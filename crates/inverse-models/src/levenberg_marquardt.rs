@@ -21,12 +21,10 @@ const LEAST_RAISED_DAMPING: f64 = 1e-4;
 const LEAST_DAMPING: f64 = 1e-16;
 /// Where even steps this damped fail, the point is as low as the precision of the residuals allows.
 const LARGEST_DAMPING: f64 = 1e8;
-/// A point from where J promises a smaller relative decrease is a minimum.
-const NEGLIGIBLE_DECREASE: f64 = 1e-6;
 
 /// How Levenberg–Marquardt descends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct LevenbergMarquardtSettings {
     /// Largest number of steps; each costs one evaluation of f̂ and of its Jacobian.
     pub iterations: usize,
@@ -34,6 +32,9 @@ pub struct LevenbergMarquardtSettings {
     pub damping: f64,
     /// A start is finished where its mean squared error, in standardised units, is at most this.
     pub tolerance: f64,
+    /// A start is finished, too, where the Jacobian promises to lower its error by a smaller share than this: it is in
+    /// a minimum that does not meet the target.
+    pub least_decrease: f64,
     /// λ, the weight of the boundary loss of eq. 5 in the ranking of end points, in standardised units.
     ///
     /// While they descend, designs may move as far as the training designs reached, and no further.
@@ -43,7 +44,7 @@ pub struct LevenbergMarquardtSettings {
 impl Default for LevenbergMarquardtSettings {
     fn default() -> Self {
         // Below 1e-12 the rounding of `f32` is all that is left of the error.
-        Self { iterations: 20, damping: 1e-2, tolerance: 1e-12, boundary_weight: 0.01 }
+        Self { iterations: 20, damping: 1e-2, tolerance: 1e-12, least_decrease: 1e-3, boundary_weight: 0.01 }
     }
 }
 
@@ -55,7 +56,11 @@ impl LevenbergMarquardtSettings {
         if !(self.damping > 0.0 && self.damping.is_finite()) {
             return Err(InvalidArgument::new("damping", "a positive number", self.damping));
         }
-        for (name, value) in [("tolerance", self.tolerance), ("boundary_weight", self.boundary_weight)] {
+        for (name, value) in [
+            ("tolerance", self.tolerance),
+            ("least_decrease", self.least_decrease),
+            ("boundary_weight", self.boundary_weight),
+        ] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(InvalidArgument::new(name, "a number of at least 0", value));
             }
@@ -113,7 +118,7 @@ pub(crate) fn minimize(
     for _ in 0..settings.iterations {
         let mut moving = Vec::with_capacity(active.len());
         for mut problem in active {
-            match problem.propose(bounds, settings.tolerance) {
+            match problem.propose(bounds, settings) {
                 Some(trial) => moving.push((problem, trial)),
                 None => ends[problem.index] = Some(problem.lowest),
             }
@@ -173,9 +178,13 @@ impl LeastSquares {
     }
 
     /// Where the next step leads, or none where the problem is done.
-    pub(crate) fn propose(&mut self, bounds: &Bounds, tolerance: f64) -> Option<Array1<f64>> {
+    pub(crate) fn propose(
+        &mut self,
+        bounds: &Bounds,
+        settings: &LevenbergMarquardtSettings,
+    ) -> Option<Array1<f64>> {
         let Minimum { x, residuals, loss } = &self.lowest;
-        if *loss <= tolerance || !loss.is_finite() || self.damping > LARGEST_DAMPING {
+        if *loss <= settings.tolerance || !loss.is_finite() || self.damping > LARGEST_DAMPING {
             return None;
         }
         let (lower, upper) = (bounds.lower.row(self.index), bounds.upper.row(self.index));
@@ -196,7 +205,7 @@ impl LeastSquares {
         // A step that its bounds have cut is judged by what is left of it.
         let linear = residuals + &self.jacobian.t().dot(&(&moved - x));
         let promised = loss - squared_norm(linear.view());
-        let worthwhile = promised > NEGLIGIBLE_DECREASE * loss || self.damping > LEAST_RAISED_DAMPING;
+        let worthwhile = promised > settings.least_decrease * loss || self.damping > LEAST_RAISED_DAMPING;
         if !worthwhile || moved == *x {
             return None;
         }
@@ -305,7 +314,12 @@ mod tests {
     }
 
     fn settings(iterations: usize) -> LevenbergMarquardtSettings {
-        LevenbergMarquardtSettings { iterations, tolerance: 1e-28, ..Default::default() }
+        LevenbergMarquardtSettings {
+            iterations,
+            tolerance: 1e-28,
+            least_decrease: 1e-9,
+            ..Default::default()
+        }
     }
 
     #[test]

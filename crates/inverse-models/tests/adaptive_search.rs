@@ -10,8 +10,8 @@ use inverse_core::{
 use inverse_metrics::{ResimulationErrors, resimulate_search};
 use inverse_models::presets::{PresetMethod, Source};
 use inverse_models::{
-    AdaptiveNeuralAdjoint, AdaptiveSearchSettings, LevenbergMarquardtSettings, NearestNeighbor,
-    NeuralAdjoint, NeuralAdjointModel, RefineWith, SavedModel,
+    AdaptiveNeuralAdjoint, AdaptiveSearchSettings, GradientSearch, LevenbergMarquardtSettings,
+    NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, RefineWith, SavedModel,
 };
 use inverse_tasks::{RoboticArm, SineWave};
 use ndarray::{Array2, array, s};
@@ -220,4 +220,22 @@ fn the_optimiser_survives_saving() {
     let again = NeuralAdjointModel::load(folder.path(), Device::Cpu).unwrap();
     assert_eq!(again.settings(), arm_model().settings());
     assert!(again.settings().levenberg_marquardt.is_some());
+}
+
+#[test]
+fn true_gradients_are_a_ceiling() {
+    let task = RoboticArm::new();
+    let y = targets(&task, 20);
+    let mut rng = RandomStreams::new(3).stream("search", 0);
+    let starts = arm_model().propose(y.view(), 3, &mut rng).unwrap();
+    let domain = task.prior().domain();
+    let mut search = GradientSearch::new(&task, domain, &starts, y.view(), 6).unwrap();
+    let errors = resimulate_search(&task, &mut search, y.view(), 6, &mut rng).unwrap();
+    // Newton's method doubles the digits: from 1e-4 to the rounding of `f64` in four steps.
+    assert!(errors.curve().worst[4] < 1e-20, "{:?}", errors.curve().worst);
+    assert!(search.ask(&mut rng).is_err(), "the budget is spent");
+    assert!(search.tell(y.view()).is_err(), "nothing was asked for");
+    let wide = GradientSearch::new(&SineWave::new(), domain, &starts, array![[0.0]].view(), 6);
+    assert!(wide.unwrap_err().to_string().contains("`starts`"));
+    assert!(GradientSearch::new(&task, domain, &starts, y.view(), 0).is_err());
 }
