@@ -19,7 +19,10 @@ use inverse::bench::{
 use inverse::metrics::ResimulationErrors;
 use inverse::models::{GradientSearch, InputDescentSettings, NearestNeighborModel, Starts, any_method};
 use inverse::prelude::*;
-use inverse::tasks::{Ballistics, RoboticArm, SineWave, metamaterial::MetamaterialTask};
+use inverse::tasks::{
+    Ballistics, RoboticArm, SineWave,
+    metamaterial::{self, MetamaterialSettings, MetamaterialSolver, MetamaterialTask},
+};
 use ndarray::{Array2, Array3};
 use serde::Serialize;
 
@@ -49,6 +52,9 @@ struct Arguments {
     /// Epochs of the surrogate's training; the profile's, where not given.
     #[arg(long)]
     epochs: Option<usize>,
+    /// Adds D4 with the solver that its proxy stands for: slower, and smooth.
+    #[arg(long)]
+    solver: bool,
 }
 
 /// One task with everything that its searches share.
@@ -277,9 +283,15 @@ fn tabulate(results: &[TaskResult]) -> (Vec<Row<'_>>, Table) {
 fn beyond(arguments: &Arguments) -> Result<(), StudyError> {
     let study = Study::new(&arguments.study)?;
     let (mut results, mut times) = (Vec::new(), Vec::new());
-    for task in study.tasks() {
+    let mut tasks: Vec<&dyn Task> = study.tasks().iter().map(|task| &**task).collect();
+    let solver = MetamaterialSolver::new(MetamaterialSettings::default())?;
+    let solver = SimulatedTask::new("metamaterial solver", solver, metamaterial::prior())?;
+    if arguments.solver {
+        tasks.push(&solver);
+    }
+    for task in tasks {
         let start = Instant::now();
-        let case = Case::new(&study, &**task, arguments)?;
+        let case = Case::new(&study, task, arguments)?;
         eprintln!("{}: surrogate ready after {:.0} s", task.name(), start.elapsed().as_secs_f64());
         compare(&case, &mut results, &mut times)?;
         if arguments.timed_targets > 0 {

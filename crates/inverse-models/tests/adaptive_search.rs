@@ -235,7 +235,8 @@ fn true_gradients_are_a_ceiling() {
     assert!(errors.curve().worst[4] < 1e-20, "{:?}", errors.curve().worst);
     assert!(search.ask(&mut rng).is_err(), "the budget is spent");
     assert!(search.tell(y.view()).is_err(), "nothing was asked for");
-    let wide = GradientSearch::new(&SineWave::new(), domain, &starts, array![[0.0]].view(), 6);
+    let (sine, y_sine) = (SineWave::new(), array![[0.0]]);
+    let wide = GradientSearch::new(&sine, domain, &starts, y_sine.view(), 6);
     assert!(wide.unwrap_err().to_string().contains("`starts`"));
     assert!(GradientSearch::new(&task, domain, &starts, y.view(), 0).is_err());
 }
