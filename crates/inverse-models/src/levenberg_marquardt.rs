@@ -44,7 +44,7 @@ pub struct LevenbergMarquardtSettings {
 impl Default for LevenbergMarquardtSettings {
     fn default() -> Self {
         // Below 1e-12 the rounding of `f32` is all that is left of the error.
-        Self { iterations: 20, damping: 1e-2, tolerance: 1e-12, least_decrease: 1e-3, boundary_weight: 0.01 }
+        Self { iterations: 20, damping: 1e-2, tolerance: 1e-12, least_decrease: 1e-6, boundary_weight: 0.01 }
     }
 }
 
