@@ -36,8 +36,9 @@ pub mod prelude {
     pub use inverse_metrics::{ResimulationErrors, resimulate, resimulate_search};
     pub use inverse_models::presets::{PresetMethod, Source};
     pub use inverse_models::{
-        ConditionalInvertibleNetwork, ConditionalVae, DirectRegression, InvertibleNetwork,
-        MixtureDensityNetwork, NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, Precision, ProxyRecipe,
-        ProxySimulator, RegressionSettings, SavedModel, Surrogate, Tandem,
+        AdaptiveNeuralAdjoint, AdaptiveSearchSettings, ConditionalInvertibleNetwork, ConditionalVae,
+        DirectRegression, InvertibleNetwork, LevenbergMarquardtSettings, MixtureDensityNetwork,
+        NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, Precision, ProxyRecipe, ProxySimulator,
+        RefineWith, RegressionSettings, SavedModel, Surrogate, Tandem,
     };
 }

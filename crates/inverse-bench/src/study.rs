@@ -206,7 +206,11 @@ impl Study {
     ) -> Result<Vec<TaskResult>, StudyError> {
         let method = any_method(method.clone());
         let result = |(label, starts, descent): &(&str, Starts, InputDescentSettings)| {
-            let inference = Some(InferenceSettings { starts: *starts, descent: descent.clone() });
+            let inference = Some(InferenceSettings {
+                starts: *starts,
+                descent: descent.clone(),
+                levenberg_marquardt: None,
+            });
             self.one_evaluation(task, Variant { label: (*label).into(), method: &*method, inference })
         };
         variants.iter().map(result).collect()

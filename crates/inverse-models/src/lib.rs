@@ -42,6 +42,8 @@
 //! # Features
 //! - `cuda`: trains and proposes on NVIDIA GPUs; needs the CUDA toolkit to build.
 
+mod adaptive_neural_adjoint;
+mod adaptive_target;
 mod boundary_loss;
 mod cinn;
 mod cvae;
@@ -52,19 +54,24 @@ mod fitted;
 mod gaussian_mixture;
 #[cfg(test)]
 mod gradient_check;
+mod gradient_search;
+mod host_network;
 mod inn;
 mod input_descent;
 mod latent_sampling;
+mod levenberg_marquardt;
 mod mdn;
 mod nearest_neighbor;
 mod network_jacobian;
 mod neural_adjoint;
 mod neural_adjoint_file;
+mod neural_adjoint_presets;
 pub mod nn;
 pub mod presets;
 mod proxy;
 mod proxy_file;
 mod proxy_simulator;
+mod refinement;
 mod registry;
 mod regression_network;
 mod relabelling;
@@ -75,18 +82,23 @@ mod state_dict_file;
 mod surrogate;
 mod tandem;
 mod tensor_file;
+mod weighted_surrogate;
 
+pub use adaptive_neural_adjoint::{AdaptiveNeuralAdjoint, AdaptiveSearchSettings};
 pub use cinn::{ConditionalInvertibleNetwork, ConditionalInvertibleNetworkModel};
 pub use cvae::{ConditionalVae, ConditionalVaeModel};
 pub use device::open_device;
 pub use direct_regression::{DirectRegression, DirectRegressionModel};
+pub use gradient_search::GradientSearch;
 pub use inn::{InvertibleNetwork, InvertibleNetworkModel};
 pub use input_descent::InputDescentSettings;
+pub use levenberg_marquardt::LevenbergMarquardtSettings;
 pub use mdn::{MixtureDensityNetwork, MixtureDensityNetworkModel};
 pub use nearest_neighbor::{NearestNeighbor, NearestNeighborModel};
 pub use neural_adjoint::{NeuralAdjoint, NeuralAdjointModel, Starts};
 pub use proxy::{ProxyError, ProxyRecipe, SimulatedDesigns, Symmetry};
 pub use proxy_simulator::{ProxyErrors, ProxyReport, ProxySimulator};
+pub use refinement::{RefineWith, Refined};
 pub use registry::{AnyMethod, any_method, method_by_name, method_names};
 pub use relabelling::Relabelling;
 pub use saved_model::{SavedModel, load};

@@ -18,17 +18,18 @@ use inverse_core::{
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 use rand::seq::index;
 use rand::{Rng, RngExt};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::boundary_loss::BoundaryLoss;
 use crate::device::propose_backend;
+use crate::host_network::Precise;
 use crate::input_descent::{InputDescent, InputDescentSettings};
-use crate::nn::{ConvolutionalHead, Schedule};
-use crate::presets::{
-    PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, tuned_surrogate, unreleased,
-};
+use crate::levenberg_marquardt::LevenbergMarquardtSettings;
+use crate::presets::PresetMethod;
 use crate::standardized_data::{array, tensor};
 use crate::surrogate::{RegressionSettings, Surrogate};
+use crate::weighted_surrogate::{RankedEnds, Reach, WeightedSurrogate};
 
 /// No model draws more starts for one target; a mistyped count fails with a message.
 const LARGEST_START_COUNT: usize = 1 << 20;
@@ -86,6 +87,11 @@ pub struct NeuralAdjoint {
     pub starts: Starts,
     /// How they descend.
     pub descent: InputDescentSettings,
+    /// Descend by these damped Gauss–Newton steps in place of `descent`: to the same minima in a few of its steps.
+    ///
+    /// They run on the host, whatever the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levenberg_marquardt: Option<LevenbergMarquardtSettings>,
 }
 
 impl Default for NeuralAdjoint {
@@ -95,6 +101,7 @@ impl Default for NeuralAdjoint {
             start_count: 1000,
             starts: Starts::default(),
             descent: InputDescentSettings::default(),
+            levenberg_marquardt: None,
         }
     }
 }
@@ -105,72 +112,9 @@ impl NeuralAdjoint {
             let expected = format!("1 to {LARGEST_START_COUNT}");
             return Err(InvalidArgument::new("start_count", expected, self.start_count));
         }
+        self.levenberg_marquardt.as_ref().map_or(Ok(()), LevenbergMarquardtSettings::validate)?;
         self.descent.validate()
     }
-}
-
-impl PresetMethod for NeuralAdjoint {
-    const NAME: &'static str = "neural-adjoint";
-    const LABEL: &'static str = "NA";
-
-    fn preset(task: &str, source: Source) -> Result<Self, InvalidArgument> {
-        let descent = |steps: usize| InputDescentSettings {
-            steps,
-            learning_rate: 0.3,
-            schedule: Schedule::Cosine { last: 1e-4 },
-            boundary_weight: 0.01,
-            ..InputDescentSettings::default()
-        };
-        match source {
-            Source::Authors => authors_preset(task),
-            Source::Tuned => Ok(Self {
-                surrogate: tuned_surrogate(task),
-                start_count: 1000,
-                starts: Starts::Prior,
-                descent: descent(100),
-            }),
-            Source::Quick => Ok(Self {
-                surrogate: smooth_regression(vec![200; 3], 60),
-                start_count: 250,
-                starts: Starts::Prior,
-                // A step through 300 measurements costs several of the others'.
-                descent: descent(if task == "metamaterial" { 50 } else { 80 }),
-            }),
-        }
-    }
-
-    fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize {
-        self.surrogate.parameter_count(dim_x, dim_y)
-    }
-}
-
-fn authors_preset(task: &str) -> Result<NeuralAdjoint, InvalidArgument> {
-    let (learning_rate, l2, factor) = match task {
-        "ballistics" => (1e-2, 5e-3, 0.8),
-        "sine-wave" => (5e-4, 5e-4, 0.5),
-        "robotic-arm" => (1e-3, 2e-2, 0.5),
-        "metamaterial" => (5e-4, 2e-5, 0.5),
-        _ => return Err(unreleased(task)),
-    };
-    let is_metamaterial = task == "metamaterial";
-    Ok(NeuralAdjoint {
-        surrogate: RegressionSettings {
-            hidden: if is_metamaterial { vec![1000; 4] } else { surrogate_widths(task) },
-            head: is_metamaterial.then(ConvolutionalHead::metamaterial),
-            training: authors_training(learning_rate, l2, factor),
-            ..RegressionSettings::default()
-        },
-        start_count: 2048,
-        starts: Starts::Prior,
-        descent: InputDescentSettings {
-            steps: 300,
-            learning_rate: 0.5,
-            schedule: Schedule::Plateau { factor: 0.5, patience: 10, lowest: 1e-6 },
-            // Ten times the mean over D4's eight variables; a tenth of the sum for the others.
-            boundary_weight: if is_metamaterial { 10.0 / 8.0 } else { 0.1 },
-            ..InputDescentSettings::default()
-        },
-    })
 }
 
 impl Method for NeuralAdjoint {
@@ -215,7 +159,7 @@ impl NeuralAdjointModel {
         &self.settings
     }
 
-    /// The same surrogate under other inference settings: starts, boundary loss, steps. Nothing is trained.
+    /// The same surrogate, inverted by Adam under other settings: starts, boundary loss, steps. Nothing is trained.
     ///
     /// # Errors
     /// [`InvalidArgument`] where a setting is out of bounds.
@@ -225,10 +169,36 @@ impl NeuralAdjointModel {
         starts: Starts,
         descent: InputDescentSettings,
     ) -> Result<Self, InvalidArgument> {
-        let surrogate = self.settings.surrogate.clone();
-        let settings = NeuralAdjoint { surrogate, start_count, starts, descent };
+        let levenberg_marquardt = None;
+        let settings =
+            NeuralAdjoint { start_count, starts, descent, levenberg_marquardt, ..self.settings.clone() };
         settings.validate()?;
         Ok(Self { settings, ..self.clone() })
+    }
+
+    /// The same surrogate, inverted by Levenberg–Marquardt from `start_count` starts, in host memory whatever the
+    /// device. Nothing is trained.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] where a setting is out of bounds.
+    pub fn with_levenberg_marquardt(
+        &self,
+        start_count: usize,
+        settings: LevenbergMarquardtSettings,
+    ) -> Result<Self, InvalidArgument> {
+        let settings =
+            NeuralAdjoint { start_count, levenberg_marquardt: Some(settings), ..self.settings.clone() };
+        settings.validate()?;
+        Ok(Self { settings, ..self.clone() })
+    }
+
+    /// The surrogate's misfit on the host.
+    pub(crate) fn weighted_surrogate<F: Precise>(&self) -> Result<WeightedSurrogate<F>, ProposeError> {
+        WeightedSurrogate::new(&self.surrogate, self.settings.surrogate.activation).map_err(propose_backend)
+    }
+
+    pub(crate) fn boundary(&self) -> BoundaryLoss {
+        BoundaryLoss::new(&self.domain, &self.surrogate.x)
     }
 
     /// Starts of one target in standardised units, (`start_count`, `dim_x`).
@@ -246,13 +216,41 @@ impl NeuralAdjointModel {
                 self.designs.select(Axis(0), &chosen).mapv(f64::from)
             }
             Starts::Uniform => {
-                let BoundaryLoss { center, half_range: half } =
-                    BoundaryLoss::new(&self.domain, &self.surrogate.x);
+                let BoundaryLoss { center, half_range: half } = self.boundary();
                 Array2::from_shape_fn((count, center.len()), |(_, column)| {
                     center[column] + half[column] * stream.random_range(-1.0..=1.0)
                 })
             }
         }
+    }
+
+    /// [`NeuralAdjointModel::propose_group`] by Levenberg–Marquardt.
+    fn propose_by_least_squares(
+        &self,
+        y: ArrayView2<'_, f64>,
+        seeds: &[u64],
+        n: usize,
+        settings: &LevenbergMarquardtSettings,
+    ) -> Result<(Array2<f64>, Vec<f64>), ProposeError> {
+        let surrogate = self.weighted_surrogate::<f32>()?;
+        let boundary = self.boundary();
+        let reach = Reach::new(&boundary, &self.designs);
+        let targets = surrogate.weighted(self.surrogate.y.transform(y)?.view());
+        let ranked: Vec<RankedEnds> = seeds
+            .par_iter()
+            .enumerate()
+            .map(|(target, seed)| {
+                let starts = self.starts(*seed);
+                let ends = surrogate.descend(starts.view(), targets.row(target), &reach, settings);
+                RankedEnds::new(&ends, n, &boundary, settings.boundary_weight)
+            })
+            .collect();
+        let designs: Vec<_> = ranked.iter().map(|ends| ends.designs.view()).collect();
+        let designs = ndarray::concatenate(Axis(0), &designs)
+            .map_err(|error| ProposeError::Backend(Box::new(error)))?;
+        let errors =
+            ranked.iter().flat_map(|ends| &ends.errors).map(|error| error * surrogate.unit).collect();
+        Ok((self.surrogate.x.inverse(designs.view())?, errors))
     }
 
     /// The best `n` end points of each target in a group: designs and predicted errors.
@@ -262,6 +260,9 @@ impl NeuralAdjointModel {
         seeds: &[u64],
         n: usize,
     ) -> Result<(Array2<f64>, Vec<f64>), ProposeError> {
+        if let Some(settings) = &self.settings.levenberg_marquardt {
+            return self.propose_by_least_squares(y, seeds, n, settings);
+        }
         let (targets, count) = (seeds.len(), self.settings.start_count);
         let starts: Vec<Array2<f64>> = seeds.iter().map(|seed| self.starts(*seed)).collect();
         let views: Vec<_> = starts.iter().map(|starts| starts.view()).collect();
@@ -269,7 +270,7 @@ impl NeuralAdjointModel {
             ndarray::concatenate(Axis(0), &views).map_err(|error| ProposeError::Backend(Box::new(error)))?;
         let y = self.surrogate.y.transform(y)?;
         let (weights, unit) = self.surrogate.error_weights();
-        let boundary = BoundaryLoss::new(&self.domain, &self.surrogate.x);
+        let boundary = self.boundary();
         let descent = InputDescent {
             network: &self.surrogate.network,
             settings: &self.settings.descent,

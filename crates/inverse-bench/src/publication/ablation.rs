@@ -44,7 +44,7 @@ impl Study {
         {
             let descent = neural_adjoint_settings(method)?.descent;
             for (label, starts, descent) in ablation_experiments(&descent) {
-                let inference = Some(InferenceSettings { starts, descent });
+                let inference = Some(InferenceSettings { starts, descent, levenberg_marquardt: None });
                 planner.evaluation(task, Variant { label: label.into(), method, inference })?;
             }
         }

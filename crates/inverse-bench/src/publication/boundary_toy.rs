@@ -65,6 +65,7 @@ fn method() -> NeuralAdjoint {
         starts: Starts::Uniform,
         // The authors' weight.
         descent: InputDescentSettings { boundary_weight: 0.1, ..InputDescentSettings::default() },
+        levenberg_marquardt: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use inverse_core::{Dataset, InvalidArgument, RandomStreams, Task};
 use inverse_models::nn::TRAINING_VERSION;
 use inverse_models::presets::PresetMethod;
-use inverse_models::{AnyMethod, InputDescentSettings, NeuralAdjoint, Starts};
+use inverse_models::{AnyMethod, InputDescentSettings, LevenbergMarquardtSettings, NeuralAdjoint, Starts};
 use inverse_tasks::metamaterial::MetamaterialSettings;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -39,6 +39,9 @@ pub struct InferenceSettings {
     pub starts: Starts,
     /// How they descend.
     pub descent: InputDescentSettings,
+    /// The damped Gauss–Newton steps that take the place of `descent`, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub levenberg_marquardt: Option<LevenbergMarquardtSettings>,
 }
 
 /// A method under a label of its own.
@@ -369,8 +372,14 @@ fn inference(method: &dyn AnyMethod) -> Result<Value, StudyError> {
     if method.name() != NeuralAdjoint::NAME {
         return Ok(Value::Null);
     }
-    let NeuralAdjoint { start_count, starts, descent, .. } = neural_adjoint_settings(method)?;
-    Ok(json!({"start_count": start_count, "starts": starts, "descent": descent}))
+    let NeuralAdjoint { start_count, starts, descent, levenberg_marquardt, .. } =
+        neural_adjoint_settings(method)?;
+    let mut settings = json!({"start_count": start_count, "starts": starts, "descent": descent});
+    // Only where there are any: cells of studies without them keep their names.
+    if let Some(levenberg_marquardt) = levenberg_marquardt {
+        settings["levenberg_marquardt"] = json_value(&levenberg_marquardt)?;
+    }
+    Ok(settings)
 }
 
 fn json_value(value: &impl Serialize) -> Result<Value, StudyError> {

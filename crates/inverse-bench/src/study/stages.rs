@@ -86,8 +86,9 @@ impl Study {
         if method.name() != NeuralAdjoint::NAME {
             return Ok(inverse_models::load(&folder, device)?);
         }
-        let NeuralAdjoint { start_count, starts, descent, .. } = neural_adjoint_settings(method)?;
-        let own = InferenceSettings { starts, descent };
+        let NeuralAdjoint { start_count, starts, descent, levenberg_marquardt, .. } =
+            neural_adjoint_settings(method)?;
+        let own = InferenceSettings { starts, descent, levenberg_marquardt };
         Ok(Box::new(neural_adjoint(&folder, device, start_count, inference.unwrap_or(&own))?))
     }
 }
@@ -100,7 +101,11 @@ fn neural_adjoint(
     inference: &InferenceSettings,
 ) -> Result<NeuralAdjointModel, StudyError> {
     let model = NeuralAdjointModel::load(folder, device)?;
-    Ok(model.with_inference(start_count, inference.starts, inference.descent.clone())?)
+    let model = model.with_inference(start_count, inference.starts, inference.descent.clone())?;
+    match &inference.levenberg_marquardt {
+        Some(settings) => Ok(model.with_levenberg_marquardt(start_count, settings.clone())?),
+        None => Ok(model),
+    }
 }
 
 /// Writes a value as JSON to a file of a cell.

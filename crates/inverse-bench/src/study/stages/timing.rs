@@ -87,9 +87,10 @@ impl Study {
         if method.name() != NeuralAdjoint::NAME {
             return Ok(Box::new(self.model(method, None, training)?));
         }
-        let NeuralAdjoint { starts, descent, .. } = neural_adjoint_settings(method)?;
+        let NeuralAdjoint { starts, descent, levenberg_marquardt, .. } = neural_adjoint_settings(method)?;
+        let inference = InferenceSettings { starts, descent, levenberg_marquardt };
         let (folder, device) = (self.store.folder(training), self.arguments.device());
-        Ok(Box::new(neural_adjoint(&folder, device, SOLUTIONS, &InferenceSettings { starts, descent })?))
+        Ok(Box::new(neural_adjoint(&folder, device, SOLUTIONS, &inference)?))
     }
 }
 

@@ -49,9 +49,10 @@ impl Study {
         if method.name() != NeuralAdjoint::NAME {
             return Ok(Box::new(inverse_models::load(&folder, device)?));
         }
-        let NeuralAdjoint { start_count, starts, descent, .. } = neural_adjoint_settings(method)?;
+        let NeuralAdjoint { start_count, starts, descent, levenberg_marquardt, .. } =
+            neural_adjoint_settings(method)?;
         let starts_to_compare = start_count.min(VALIDATION_STARTS);
-        let inference = InferenceSettings { starts, descent };
+        let inference = InferenceSettings { starts, descent, levenberg_marquardt };
         Ok(Box::new(neural_adjoint(&folder, device, starts_to_compare, &inference)?))
     }
 }

@@ -1,0 +1,319 @@
+//! Neural Adjoint that listens: after every call, the surrogate is corrected by what the simulator answered.
+//!
+//! The paper ranks the surrogate's solutions once and walks down that list (section 3), deaf to the answers. Here an
+//! answer f(x_k) moves the problem that the surrogate solves. Around the best design x_c of a basin the corrected
+//! surrogate
+//!
+//! ```text
+//! m(x) = f(x_c) + f̂(x) − f̂(x_c) + C (x − x_c)
+//! ```
+//!
+//! is exact at x_c, as in space mapping (Bandler et al. 1994, 2004) and defect correction; Broyden's rank-one updates
+//! (1965) of C make it agree with the earlier answers as well, and the tail superlinear. The next design is
+//!
+//! ```text
+//! x_(k+1) = argmin ‖m(x) − y‖²,   ‖x − x_c‖_∞ ≤ Δ, x within reach
+//! ```
+//!
+//! by Levenberg–Marquardt steps in `f64`. The trust region Δ follows how well m predicted (Moré 1983). Where calls stop
+//! paying, or m itself sees no solution in its basin, the search goes on from the next-best distinct basin.
+
+use inverse_core::{InvalidArgument, Proposals, ProposeError, Search, check_matrix};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use rand::Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::adaptive_target::{Center, TargetSearch};
+use crate::host_network::Evaluation;
+use crate::levenberg_marquardt::{Bounds, LevenbergMarquardtSettings, Minimum, minimize};
+use crate::neural_adjoint::NeuralAdjointModel;
+use crate::weighted_surrogate::{Reach, WeightedSurrogate};
+
+/// Targets whose corrected problems are solved together; fixed, so that results do not depend on the threads.
+const BLOCK: usize = 32;
+
+/// How an adaptive search spends its calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptiveSearchSettings {
+    /// Proposals of the model that the search may open basins from.
+    pub basin_count: usize,
+    /// Half width of the first trust region of a basin, in standardised units of x.
+    pub trust_radius: f64,
+    /// Calls in a row that do not halve the error until a basin is given up.
+    pub patience: usize,
+}
+
+impl Default for AdaptiveSearchSettings {
+    fn default() -> Self {
+        Self { basin_count: 64, trust_radius: 1.0, patience: 3 }
+    }
+}
+
+impl AdaptiveSearchSettings {
+    pub(crate) fn validate(&self) -> Result<(), InvalidArgument> {
+        for (name, count) in [("basin_count", self.basin_count), ("patience", self.patience)] {
+            if count == 0 {
+                return Err(InvalidArgument::new(name, "at least 1", 0));
+            }
+        }
+        if !(self.trust_radius > 0.0 && self.trust_radius.is_finite()) {
+            return Err(InvalidArgument::new("trust_radius", "a positive number", self.trust_radius));
+        }
+        Ok(())
+    }
+}
+
+/// The inner problems: from near Gauss–Newton, because the trust region already bounds the steps.
+fn inner_settings() -> LevenbergMarquardtSettings {
+    // The tolerance is relative: residuals are scaled by that of the center.
+    LevenbergMarquardtSettings {
+        iterations: 12,
+        damping: 1e-8,
+        tolerance: 1e-12,
+        least_decrease: 1e-6,
+        boundary_weight: 0.0,
+    }
+}
+
+/// A search that corrects the surrogate by every answer of the simulator.
+///
+/// ```
+/// use inverse_core::{BoxPrior, Dataset, FitContext, FnSimulator, Method, RandomStreams, SimulatedTask};
+/// use inverse_metrics::resimulate_search;
+/// use inverse_models::{AdaptiveSearchSettings, NeuralAdjoint};
+///
+/// let spring = FnSimulator::new(2, 1, |x, y| y[0] = x[0] * x[1] * x[1])?;
+/// let task = SimulatedTask::new("spring", spring, BoxPrior::new(&[0.5, -1.0], &[1.5, 1.0])?)?;
+/// let streams = RandomStreams::new(1);
+/// let data = Dataset::from_task(&task, 400, &mut streams.stream("data", 0))?;
+/// let mut method = NeuralAdjoint { start_count: 50, ..Default::default() };
+/// method.surrogate.hidden = vec![24];
+/// method.surrogate.training.epochs = 20;
+/// let model = method.fit(&data, &mut FitContext::new(1))?;
+///
+/// let y = ndarray::array![[0.3], [0.7]];
+/// let mut rng = streams.stream("search", 0);
+/// let mut search = model.adaptive_search(y.view(), 10, &AdaptiveSearchSettings::default(), &mut rng)?;
+/// let errors = resimulate_search(&task, &mut search, y.view(), 10, &mut rng)?;
+/// assert!(errors.mean(10)? < 1e-8);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct AdaptiveNeuralAdjoint {
+    surrogate: WeightedSurrogate<f64>,
+    settings: AdaptiveSearchSettings,
+    reach: Reach,
+    /// Mean and scale of x.
+    x_units: (Array1<f64>, Array1<f64>),
+    /// What turns y − y' into weighted residuals, (`dim_y`).
+    y_factors: Array1<f64>,
+    /// Targets in the data's units, (targets, `dim_y`).
+    y: Array2<f64>,
+    /// Targets as the weighted surrogate measures them, (targets, `dim_y`).
+    weighted_y: Array2<f64>,
+    /// The first start of each target in the data's units: the first call is that design to the last bit.
+    first: Array2<f64>,
+    searches: Vec<TargetSearch>,
+    remaining: usize,
+    waiting: bool,
+}
+
+impl std::fmt::Debug for AdaptiveNeuralAdjoint {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = formatter.debug_struct("AdaptiveNeuralAdjoint");
+        text.field("settings", &self.settings).field("targets", &self.y.nrows());
+        text.field("remaining", &self.remaining).finish_non_exhaustive()
+    }
+}
+
+impl NeuralAdjointModel {
+    /// Starts a search of `budget` calls a target that learns from every answer.
+    ///
+    /// * `y`: targets, (targets, `dim_y`), in the data's units
+    ///
+    /// Its first call is the model's own first proposal: with a budget of 1 it is the paper's NA.
+    ///
+    /// # Errors
+    /// As [`InverseModel::propose`](inverse_core::InverseModel::propose); also where a setting is out of bounds.
+    pub fn adaptive_search(
+        &self,
+        y: ArrayView2<'_, f64>,
+        budget: usize,
+        settings: &AdaptiveSearchSettings,
+        rng: &mut dyn Rng,
+    ) -> Result<AdaptiveNeuralAdjoint, ProposeError> {
+        settings.validate()?;
+        let count = settings.basin_count.min(self.settings.start_count);
+        let starts = inverse_core::InverseModel::propose(self, y, count, rng)?;
+        AdaptiveNeuralAdjoint::new(self, &starts, y, budget, settings)
+    }
+}
+
+impl AdaptiveNeuralAdjoint {
+    /// A search with the surrogate of `model` that opens its basins at `starts`, best first.
+    ///
+    /// * `starts`: designs of any model for the same targets, in the data's units; those that are not finite are left
+    ///   out
+    /// * `y`: targets, (targets, `dim_y`)
+    /// * `budget`: calls a target
+    ///
+    /// # Errors
+    /// [`ProposeError::InvalidArgument`] where a setting is out of bounds, shapes disagree, a target is not finite, or
+    /// `budget` is 0.
+    pub fn new(
+        model: &NeuralAdjointModel,
+        starts: &Proposals,
+        y: ArrayView2<'_, f64>,
+        budget: usize,
+        settings: &AdaptiveSearchSettings,
+    ) -> Result<Self, ProposeError> {
+        settings.validate()?;
+        let (x_scale, y_scale) = (&model.surrogate.x, &model.surrogate.y);
+        check_matrix("y", y, y_scale.width())?;
+        if budget == 0 {
+            return Err(InvalidArgument::new("budget", "at least one call", 0).into());
+        }
+        let (targets, _, dim_x) = starts.designs().dim();
+        if (targets, dim_x) != (y.nrows(), x_scale.width()) {
+            let expected = format!("{} targets of {} variables", y.nrows(), x_scale.width());
+            let found = format!("{targets} of {dim_x}");
+            return Err(InvalidArgument::new("starts", expected, found).into());
+        }
+        let surrogate = model.weighted_surrogate::<f64>()?;
+        let y_factors =
+            surrogate.weighted(y_scale.scale().mapv(|scale| 1.0 / scale).insert_axis(Axis(0)).view());
+        let reach = Reach::new(&model.boundary(), &model.designs);
+        let mut first = Array2::zeros((targets, dim_x));
+        let mut searches = Vec::with_capacity(targets);
+        for (target, designs) in starts.designs().axis_iter(Axis(0)).enumerate() {
+            let finite = |row: &usize| designs.row(*row).iter().all(|value| value.is_finite());
+            let rows: Vec<usize> = (0..designs.nrows()).filter(finite).take(settings.basin_count).collect();
+            let designs = if rows.is_empty() {
+                model.domain.center().to_owned().insert_axis(Axis(0))
+            } else {
+                designs.select(Axis(0), &rows)
+            };
+            first.row_mut(target).assign(&designs.row(0));
+            searches.push(TargetSearch::new(x_scale.transform(designs.view())?, y.ncols()));
+        }
+        Ok(Self {
+            weighted_y: surrogate.weighted(y_scale.transform(y)?.view()),
+            surrogate,
+            settings: settings.clone(),
+            reach,
+            x_units: (x_scale.mean().to_owned(), x_scale.scale().to_owned()),
+            y_factors: y_factors.row(0).to_owned(),
+            y: y.to_owned(),
+            first,
+            searches,
+            remaining: budget,
+            waiting: false,
+        })
+    }
+
+    /// Minima of the corrected problems of targets that have a promising center, in order.
+    fn steps(&self, targets: &[usize]) -> Vec<Minimum> {
+        let blocks: Vec<Vec<Minimum>> =
+            targets.par_chunks(BLOCK).map(|targets| self.steps_of_block(targets)).collect();
+        blocks.concat()
+    }
+
+    fn steps_of_block(&self, targets: &[usize]) -> Vec<Minimum> {
+        let centers: Vec<(&Center, &TargetSearch)> = targets
+            .iter()
+            .filter_map(|&target| {
+                let search = &self.searches[target];
+                search.promising_center(&self.settings).map(|center| (center, search))
+            })
+            .collect();
+        let dim_x = self.first.ncols();
+        let mut starts = Array2::zeros((centers.len(), dim_x));
+        let mut bounds = Bounds { lower: starts.clone(), upper: starts.clone() };
+        for (row, (center, search)) in centers.iter().enumerate() {
+            starts.row_mut(row).assign(&center.x);
+            let (lower, upper) = search.bounds(center, &self.reach);
+            bounds.lower.row_mut(row).assign(&lower);
+            bounds.upper.row_mut(row).assign(&upper);
+        }
+        let base = self.surrogate.values(starts.view());
+        let mut minima = minimize(&starts, &bounds, &inner_settings(), |problems, x| {
+            let mut evaluation = self.surrogate.evaluate(x);
+            for (row, &problem) in problems.iter().enumerate() {
+                let (center, search) = centers[problem];
+                correct(&mut evaluation, row, x.row(row), base.row(problem), (center, &search.correction));
+            }
+            evaluation
+        });
+        for (minimum, (center, _)) in minima.iter_mut().zip(&centers) {
+            minimum.residuals *= center.loss.sqrt();
+            minimum.loss *= center.loss;
+        }
+        minima
+    }
+}
+
+/// Turns f̂ and its Jacobian at one row into m(x) − y and m's Jacobian, both in units of the center's residual norm:
+/// the inner problem then has the same tolerance in the first call and in the last.
+fn correct(
+    evaluation: &mut Evaluation,
+    row: usize,
+    x: ArrayView1<'_, f64>,
+    base: ArrayView1<'_, f64>,
+    (center, correction): (&Center, &Array2<f64>),
+) {
+    let scale = 1.0 / center.loss.sqrt();
+    let linear = correction.t().dot(&(&x - &center.x));
+    let mut values = evaluation.values.row_mut(row);
+    values -= &base;
+    values += &center.residuals;
+    values += &linear;
+    values *= scale;
+    let mut jacobian = evaluation.jacobian.index_axis_mut(Axis(0), row);
+    jacobian += correction;
+    jacobian *= scale;
+}
+
+impl Search for AdaptiveNeuralAdjoint {
+    fn ask(&mut self, rng: &mut dyn Rng) -> Result<Array2<f64>, ProposeError> {
+        if self.remaining == 0 {
+            return Err(InvalidArgument::new("budget", "no more calls than it allows", "one more").into());
+        }
+        let stepping: Vec<usize> = (0..self.searches.len())
+            .filter(|&target| self.searches[target].promising_center(&self.settings).is_some())
+            .collect();
+        let mut opening: Vec<bool> = vec![true; self.searches.len()];
+        let steps = self.steps(&stepping);
+        for (target, step) in stepping.into_iter().zip(steps) {
+            opening[target] = !self.searches[target].take_step(step);
+        }
+        let mut designs = self.first.clone();
+        for (target, search) in self.searches.iter_mut().enumerate() {
+            if opening[target] {
+                let y = self.weighted_y.row(target);
+                search.open(|x| self.surrogate.values(x) - y, &self.reach, rng);
+            }
+            if let Some(x) = search.design().filter(|_| !search.is_fresh()) {
+                designs.row_mut(target).assign(&(&x * &self.x_units.1 + &self.x_units.0));
+            }
+        }
+        self.remaining -= 1;
+        self.waiting = true;
+        Ok(designs)
+    }
+
+    fn tell(&mut self, y: ArrayView2<'_, f64>) -> Result<(), ProposeError> {
+        if y.dim() != self.y.dim() {
+            let expected = format!("shape {:?}", self.y.dim());
+            return Err(InvalidArgument::new("y", expected, format!("{:?}", y.dim())).into());
+        }
+        if !std::mem::take(&mut self.waiting) {
+            return Err(InvalidArgument::new("y", "answers to designs that were asked for", "others").into());
+        }
+        for (target, search) in self.searches.iter_mut().enumerate() {
+            let residuals = (&y.row(target) - &self.y.row(target)) * &self.y_factors;
+            search.learn(residuals, &self.settings);
+        }
+        Ok(())
+    }
+}

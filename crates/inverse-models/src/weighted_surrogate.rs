@@ -1,0 +1,130 @@
+//! A surrogate's misfit as a least-squares problem, on the host.
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
+use rayon::prelude::*;
+
+use crate::boundary_loss::BoundaryLoss;
+use crate::host_network::{Evaluation, HostNetwork, Precise};
+use crate::levenberg_marquardt::{Bounds, LevenbergMarquardtSettings, Minimum, minimize};
+use crate::nn::Activation;
+use crate::surrogate::Surrogate;
+
+/// Starts that descend together: their tangents in one layer stay in a core's second-level cache.
+const BLOCK: usize = 64;
+
+/// f̂ between standardised x and standardised y, each y weighted so that ‖√w (f̂(x) − y)‖² is the mean squared error
+/// in the proportions of the units of y, as the descent of [`NeuralAdjoint`](crate::NeuralAdjoint) measures it.
+pub(crate) struct WeightedSurrogate<F> {
+    network: HostNetwork<F>,
+    /// √w, (`dim_y`).
+    roots: Array1<f64>,
+    /// What turns ‖·‖² into the mean squared error in units of y².
+    pub(crate) unit: f64,
+}
+
+/// The box that designs may move in, in standardised units.
+#[derive(Debug, Clone)]
+pub(crate) struct Reach {
+    pub(crate) lower: Array1<f64>,
+    pub(crate) upper: Array1<f64>,
+}
+
+impl Reach {
+    /// The domain, and beyond it as far as training designs went: there, too, the surrogate has seen the simulator.
+    pub(crate) fn new(boundary: &BoundaryLoss, designs: &Array2<f32>) -> Self {
+        let center = Array1::from(boundary.center.clone());
+        let half = Array1::from(boundary.half_range.clone());
+        let (mut lower, mut upper) = (&center - &half, center + half);
+        for design in designs.rows() {
+            Zip::from(&mut lower).and(&design).for_each(|lower, x| *lower = lower.min(f64::from(*x)));
+            Zip::from(&mut upper).and(&design).for_each(|upper, x| *upper = upper.max(f64::from(*x)));
+        }
+        Self { lower, upper }
+    }
+
+    /// The same box for several problems.
+    pub(crate) fn bounds(&self, problems: usize) -> Bounds {
+        let repeat =
+            |row: &Array1<f64>| Array2::from_shape_fn((problems, row.len()), |(_, column)| row[column]);
+        Bounds { lower: repeat(&self.lower), upper: repeat(&self.upper) }
+    }
+}
+
+impl<F: Precise> WeightedSurrogate<F> {
+    /// The surrogate in host memory.
+    ///
+    /// # Errors
+    /// Where its device does not give the weights back.
+    pub(crate) fn new(surrogate: &Surrogate, activation: Activation) -> candle_core::Result<Self> {
+        let (weights, unit) = surrogate.error_weights();
+        let roots = weights.iter().map(|weight| f64::from(*weight).sqrt()).collect();
+        Ok(Self { network: HostNetwork::new(&surrogate.network, activation)?, roots, unit })
+    }
+
+    /// √w y for standardised y, (rows, `dim_y`).
+    pub(crate) fn weighted(&self, y: ArrayView2<'_, f64>) -> Array2<f64> {
+        &y * &self.roots
+    }
+
+    /// √w f̂(x), (rows, `dim_y`).
+    pub(crate) fn values(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        self.network.values(x) * &self.roots
+    }
+
+    /// √w f̂(x) and its transposed Jacobian.
+    pub(crate) fn evaluate(&self, x: ArrayView2<'_, f64>) -> Evaluation {
+        let Evaluation { values, jacobian } = self.network.evaluate(x);
+        Evaluation { values: values * &self.roots, jacobian: jacobian * &self.roots }
+    }
+
+    /// Descends from `starts`, (rows, `dim_x`), to the minima of ‖√w f̂(x) − target‖², one a start.
+    ///
+    /// * `target`: √w y, (`dim_y`)
+    pub(crate) fn descend(
+        &self,
+        starts: ArrayView2<'_, f64>,
+        target: ArrayView1<'_, f64>,
+        reach: &Reach,
+        settings: &LevenbergMarquardtSettings,
+    ) -> Vec<Minimum> {
+        let blocks: Vec<_> = starts.axis_chunks_iter(Axis(0), BLOCK).collect();
+        let ends: Vec<Vec<Minimum>> = blocks
+            .into_par_iter()
+            .map(|starts| {
+                minimize(&starts.to_owned(), &reach.bounds(starts.nrows()), settings, |_, x| {
+                    let mut evaluation = self.evaluate(x);
+                    evaluation.values -= &target;
+                    evaluation
+                })
+            })
+            .collect();
+        ends.concat()
+    }
+}
+
+/// End points of starts, ranked as section 3 ranks them: by squared error plus boundary loss.
+pub(crate) struct RankedEnds {
+    /// Standardised designs, (n, `dim_x`), best first.
+    pub(crate) designs: Array2<f64>,
+    /// Their squared errors by the surrogate, (n).
+    pub(crate) errors: Vec<f64>,
+}
+
+impl RankedEnds {
+    /// The best `n` of `ends`; ties keep the order of the starts.
+    pub(crate) fn new(ends: &[Minimum], n: usize, boundary: &BoundaryLoss, weight: f64) -> Self {
+        let excess = |end: &Minimum| -> f64 {
+            let box_of = boundary.center.iter().zip(&boundary.half_range);
+            end.x.iter().zip(box_of).map(|(x, (center, half))| ((x - center).abs() - half).max(0.0)).sum()
+        };
+        let losses: Vec<f64> = ends.iter().map(|end| end.loss + weight * excess(end)).collect();
+        let mut order: Vec<usize> = (0..ends.len()).collect();
+        order.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]));
+        order.truncate(n);
+        let mut designs = Array2::zeros((order.len(), boundary.center.len()));
+        for (row, end) in order.iter().enumerate() {
+            designs.slice_mut(s![row, ..]).assign(&ends[*end].x);
+        }
+        Self { designs, errors: order.iter().map(|end| ends[*end].loss).collect() }
+    }
+}
