@@ -12,6 +12,7 @@ mod coupling;
 mod descent;
 mod frozen;
 mod training;
+mod workspace;
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +31,8 @@ pub(crate) use adam::{CudaMoments, move_statistics};
 pub(crate) use coupling::affine_coupling;
 pub(crate) use descent::{CudaDescent, Plateau};
 pub(crate) use frozen::CudaNetwork;
-pub(crate) use training::{CudaTraining, CudaWorkspaces};
+pub(crate) use training::CudaTraining;
+pub(crate) use workspace::CudaWorkspaces;
 
 use crate::nn::Activation;
 

@@ -6,59 +6,12 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, CudaViewMut};
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
+use super::workspace::{CudaWorkspaces, LayerBuffers, Workspace};
 use super::{
-    Factor, IDENTITY, Kernels, Precision, ROWS_PER_PART, elementwise, floats, in_parts, integer, kind,
-    launch, thread_each,
+    Factor, IDENTITY, Kernels, Precision, elementwise, floats, in_parts, integer, kind, launch, thread_each,
 };
 use crate::nn::Activation;
-use crate::nn::layout::{LayerLayout, Layout as NetworkLayout, NORMALIZATION_EPSILON};
-
-/// What the forward pass of one layer leaves for the backward pass.
-#[derive(Debug)]
-struct LayerBuffers {
-    /// x · weightᵀ; after normalisation, the normalised z.
-    z: CudaSlice<f32>,
-    activation: CudaSlice<f32>,
-    /// Batch mean and 1 / √(batch variance + ε); empty without normalisation.
-    mean: CudaSlice<f32>,
-    inverse_deviation: CudaSlice<f32>,
-}
-
-/// Buffers of one pass over `rows` rows, reused from step to step.
-#[derive(Debug)]
-pub(crate) struct Workspace {
-    rows: usize,
-    layers: Vec<LayerBuffers>,
-    /// Used in turn.
-    gradients: [CudaSlice<f32>; 2],
-    /// Partial sums, (parts, 2, widest layer).
-    parts: CudaSlice<f32>,
-}
-
-/// Workspaces that wait for their next step.
-pub(crate) type CudaWorkspaces = Arc<Mutex<Vec<Workspace>>>;
-
-impl Workspace {
-    fn new(kernels: &Kernels, layers: &[LayerLayout], rows: usize) -> Result<Self> {
-        let widest = layers.iter().map(|layer| layer.outputs).max().unwrap_or(0);
-        let last = layers.len().saturating_sub(1);
-        let buffers = layers.iter().enumerate().map(|(index, layer)| {
-            let normalized = if layer.normalization.is_some() { layer.outputs } else { 1 };
-            Ok(LayerBuffers {
-                z: kernels.buffer(rows * layer.outputs)?,
-                activation: kernels.buffer(if index < last { rows * layer.outputs } else { 1 })?,
-                mean: kernels.buffer(normalized)?,
-                inverse_deviation: kernels.buffer(normalized)?,
-            })
-        });
-        Ok(Self {
-            rows,
-            layers: buffers.collect::<Result<_>>()?,
-            gradients: [kernels.buffer(rows * widest)?, kernels.buffer(rows * widest)?],
-            parts: kernels.buffer(rows.div_ceil(ROWS_PER_PART) * 2 * widest)?,
-        })
-    }
-}
+use crate::nn::layout::{Layout as NetworkLayout, NORMALIZATION_EPSILON};
 
 /// (x, parameters) → output of a fully connected network in training mode, on the device.
 pub(crate) struct CudaTraining {
