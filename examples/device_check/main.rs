@@ -58,11 +58,18 @@ impl Parity {
     }
 }
 
-/// Compares what two devices computed, name by name.
+/// Compares what two devices computed, name by name; what one of them lacks fails.
 fn compare(check: &str, expected: &Values, found: &Values, bound: f64) -> Vec<Parity> {
-    let pairs = expected.iter().zip(found);
-    pairs
-        .map(|((name, expected), (_, found))| {
+    let nothing = Vec::new();
+    let of = |values: &Values, wanted: &str| values.iter().position(|(name, _)| name == wanted);
+    let surplus =
+        found.iter().filter(|(name, _)| of(expected, name).is_none()).map(|(name, _)| (name, &nothing));
+    expected
+        .iter()
+        .map(|(name, values)| (name, values))
+        .chain(surplus)
+        .map(|(name, expected)| {
+            let found = of(found, name).map_or(&nothing, |index| &found[index].1);
             let square =
                 |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
             let difference = square(&mut expected.iter().zip(found).map(|(a, b)| a - b)).sqrt();
