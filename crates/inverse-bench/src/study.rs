@@ -96,8 +96,13 @@ impl Study {
         let unbounded_tandems = tasks.iter().map(|task| unbounded(&**task)).collect::<Result<_, _>>()?;
         inverse_models::open_device(arguments.device())?;
         if let Some(threads) = arguments.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            pool.build_global().map_err(|error| StudyError::Threads(error.to_string()))?;
+            let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+            // A process has one pool: its second study is content with the first one's, where that has as many threads.
+            if let Err(error) = built
+                && rayon::current_num_threads() != threads
+            {
+                return Err(StudyError::Threads(error.to_string()));
+            }
         }
         let results = ResultFolder::create(arguments.folder())?;
         let store = Store::open(results.path())?;

@@ -4,11 +4,14 @@
 //! keeps the paper's sizes and data but trains to a better model, and [`Source::Quick`] is a small network
 //! for a first look.
 
-use inverse_core::{InvalidArgument, Method};
+use std::path::Path;
+
+use inverse_core::{Device, InvalidArgument, Method};
 
 use crate::nn::{Activation, Schedule, TrainingSettings};
 use crate::relabelling::Relabelling;
 use crate::surrogate::RegressionSettings;
+use crate::{ModelFileError, SavedModel};
 
 /// Where a preset comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,17 @@ pub trait PresetMethod: Method + Sized {
 
     /// Number of trainable parameters, as Table 8 counts them, for designs and measurements of those widths.
     fn parameter_count(&self, dim_x: usize, dim_y: usize) -> usize;
+
+    /// The model that this method fitted and [`SavedModel::save`] wrote to `folder`.
+    ///
+    /// The default reads the files of this library's methods. A method of one's own whose model writes files of its own
+    /// reads them here, so that studies can go on from them.
+    ///
+    /// # Errors
+    /// [`ModelFileError`] where the folder cannot be read or holds something else, or the device cannot be used.
+    fn load_model(folder: &Path, device: Device) -> Result<Box<dyn SavedModel>, ModelFileError> {
+        crate::load(folder, device)
+    }
 }
 
 /// Hidden widths of the forward network: the paper's three layers of 500 for D1 and four for D2 and D3. Four are

@@ -1,6 +1,8 @@
 //! The methods this crate knows by name: one line each.
 
-use inverse_core::{Dataset, FitContext, FitError, InvalidArgument, Method};
+use std::path::Path;
+
+use inverse_core::{Dataset, Device, FitContext, FitError, InvalidArgument, Method};
 
 use crate::cinn::ConditionalInvertibleNetwork;
 use crate::cvae::ConditionalVae;
@@ -68,6 +70,12 @@ pub trait AnyMethod: Send + Sync {
     /// # Errors
     /// As [`Method::fit`].
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Box<dyn SavedModel>, FitError>;
+
+    /// A model that this method fitted, from the folder it was saved to; see [`PresetMethod::load_model`].
+    ///
+    /// # Errors
+    /// As [`PresetMethod::load_model`].
+    fn load(&self, folder: &Path, device: Device) -> Result<Box<dyn SavedModel>, ModelFileError>;
 }
 
 /// The adapter behind [`AnyMethod`]; a type of its own, so that [`Method::fit`] stays unambiguous.
@@ -98,6 +106,10 @@ impl<M: PresetMethod<Model: SavedModel + 'static> + Send + Sync + 'static> AnyMe
 
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Box<dyn SavedModel>, FitError> {
         Ok(Box::new(Method::fit(&self.0, data, context)?))
+    }
+
+    fn load(&self, folder: &Path, device: Device) -> Result<Box<dyn SavedModel>, ModelFileError> {
+        M::load_model(folder, device)
     }
 }
 

@@ -71,7 +71,7 @@ pub enum StudyError {
     /// Settings that cannot be written down.
     #[error("settings cannot be written as JSON: {0}")]
     Settings(String),
-    /// The thread pool could not be built.
+    /// The process has a thread pool already, of another number of threads, or none could be built.
     #[error("threads: {0}")]
     Threads(String),
 }

@@ -84,7 +84,7 @@ impl Study {
     ) -> Result<Box<dyn SavedModel>, StudyError> {
         let (folder, device) = (self.store.folder(training), self.arguments.device());
         if method.name() != NeuralAdjoint::NAME {
-            return Ok(inverse_models::load(&folder, device)?);
+            return Ok(method.load(&folder, device)?);
         }
         let NeuralAdjoint { start_count, starts, descent, levenberg_marquardt, .. } =
             neural_adjoint_settings(method)?;

@@ -47,7 +47,7 @@ impl Study {
     ) -> Result<Box<dyn InverseModel>, StudyError> {
         let (folder, device) = (self.store.folder(training), self.arguments.device());
         if method.name() != NeuralAdjoint::NAME {
-            return Ok(Box::new(inverse_models::load(&folder, device)?));
+            return Ok(Box::new(method.load(&folder, device)?));
         }
         let NeuralAdjoint { start_count, starts, descent, levenberg_marquardt, .. } =
             neural_adjoint_settings(method)?;
