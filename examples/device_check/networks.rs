@@ -5,7 +5,7 @@ use std::error::Error;
 use candle_core::{DType, Device, Tensor, Var};
 use inverse::core::{Device as Place, FitContext, RandomStreams};
 use inverse::models::nn::{
-    Activation, ConvolutionalHead, Coupling, Flow, FlowSettings, HeadNetwork, Mlp, MlpSettings, Network,
+    Activation, ConvolutionNetwork, Convolutions, Coupling, Flow, FlowSettings, Mlp, MlpSettings, Network,
     Objective, Pairs, Schedule, TrainableNetwork, TrainingSettings, train,
 };
 use inverse::models::open_device;
@@ -108,9 +108,9 @@ fn flow(coupling: Coupling, device: &Device) -> Outcome {
 }
 
 fn head(device: &Device) -> Outcome {
-    let settings = ConvolutionalHead::metamaterial();
+    let settings = Convolutions::metamaterial_head();
     let mut weights = RandomStreams::new(3).stream("weights", 0);
-    let head = HeadNetwork::new(&settings, device, &mut weights)?;
+    let head = ConvolutionNetwork::new(&settings, device, &mut weights)?;
     let y = head.forward(&draw(60, settings.width, "x", device)?)?;
     let gradients = y.sqr()?.sum_all()?.backward()?;
     let gradient = gradients.get(head.parameters()).ok_or("no gradient")?;
