@@ -53,7 +53,7 @@ fn vae() -> ConditionalVae {
     method
 }
 
-/// r_20 of a model on 30 targets; a copy of it from a file proposes the same bits, and so does one more training.
+/// r_1 of a model on 30 targets; a copy of it from a file proposes the same bits, and so does one more training.
 fn check<M: Method<Model: SavedModel>>(method: &M) -> f64 {
     let data = spectra(600);
     let model = method.fit(&data, &mut FitContext::new(2)).unwrap();
@@ -67,28 +67,27 @@ fn check<M: Method<Model: SavedModel>>(method: &M) -> f64 {
     let proposals = model.propose(targets, 20, &mut rng.clone()).unwrap();
     assert_eq!(loaded.propose(targets, 20, &mut rng.clone()).unwrap(), proposals);
     assert_eq!(again.propose(targets, 20, &mut rng.clone()).unwrap(), proposals);
-    resimulate(&task(), &proposals, targets).unwrap().mean(20).unwrap()
+    resimulate(&task(), &proposals, targets).unwrap().mean(1).unwrap()
 }
 
-/// r_20 of designs that know nothing of their target.
+/// r_1 of designs that know nothing of their target.
 fn blind() -> f64 {
-    let (data, strangers) = (spectra(30), spectra(630));
-    let designs = strangers.x().slice_move(s![30.., ..]).to_shape((30, 20, 2)).unwrap().to_owned();
+    let (data, strangers) = (spectra(30), spectra(60));
+    let designs = strangers.x().slice_move(s![30..60, ..]).to_shape((30, 1, 2)).unwrap().to_owned();
     let proposals = inverse_core::Proposals::new(designs).unwrap();
-    resimulate(&task(), &proposals, data.y()).unwrap().mean(20).unwrap()
+    resimulate(&task(), &proposals, data.y()).unwrap().mean(1).unwrap()
 }
 
 #[test]
 fn a_tandem_trains_and_comes_back_with_the_same_bits() {
     let (error, blind) = (check(&tandem()), blind());
-    // One design a target against the best of twenty of anyone's.
-    assert!(error < 0.5 * blind, "{error} {blind}");
+    assert!(error < 0.3 * blind, "{error} {blind}");
 }
 
 #[test]
 fn a_vae_trains_and_comes_back_with_the_same_bits() {
     let (error, blind) = (check(&vae()), blind());
-    assert!(error < 0.5 * blind, "{error} {blind}");
+    assert!(error < 0.3 * blind, "{error} {blind}");
 }
 
 #[test]
