@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     plain_vae.measurement_encoder = None;
     let (mut encoded_tandem, mut encoded_vae) = (tandem, vae);
     let convolutions = Some(Convolutions::metamaterial_encoder());
-    encoded_tandem.inverse.encoder = convolutions.clone();
+    encoded_tandem.inverse.encoder.clone_from(&convolutions);
     encoded_vae.measurement_encoder =
         Some(MeasurementEncoder { convolutions, hidden: vec![192; 2], code: 20 });
     let methods = [

@@ -26,21 +26,21 @@ fn spectra(n: usize) -> Dataset {
     Dataset::from_task(&task(), n, &mut RandomStreams::new(4).stream("data", 0)).unwrap()
 }
 
-fn convolutions() -> Option<Convolutions> {
+fn convolutions() -> Convolutions {
     let layers = vec![
         Convolution::plain(4, 5, 1),
         Convolution::plain(4, 5, 1),
         Convolution::plain(4, 8, 2),
         Convolution::pointwise(1),
     ];
-    Some(Convolutions { width: 40, layers })
+    Convolutions { width: 40, layers }
 }
 
 fn tandem() -> Tandem {
     let mut method = Tandem::preset("resonance", Source::Quick).unwrap();
     method.surrogate.hidden = vec![40, 40];
     method.inverse.hidden = vec![40, 40];
-    method.inverse.encoder = convolutions();
+    method.inverse.encoder = Some(convolutions());
     method
 }
 
@@ -49,7 +49,7 @@ fn vae() -> ConditionalVae {
     method.hidden = vec![40, 40];
     method.batch_norm = true;
     method.measurement_encoder =
-        Some(MeasurementEncoder { convolutions: convolutions(), hidden: vec![30], code: 5 });
+        Some(MeasurementEncoder { convolutions: Some(convolutions()), hidden: vec![30], code: 5 });
     method
 }
 
