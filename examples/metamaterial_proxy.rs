@@ -51,6 +51,7 @@ fn recipe(arguments: &Arguments) -> Result<ProxyRecipe, Box<dyn std::error::Erro
         hidden,
         activation: Activation::Silu,
         batch_norm: false,
+        encoder: None,
         head: None,
         training: TrainingSettings {
             epochs: arguments.epochs,

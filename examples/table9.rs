@@ -36,7 +36,7 @@ fn run(Arguments { study, authors }: Arguments) -> Result<(), Box<dyn Error>> {
     for task in study.tasks() {
         let data = Dataset::from_task(&**task, 10_000, &mut RandomStreams::new(1).stream("data", 0))?;
         for name in study.methods() {
-            // Left out where the authors' network has layers that are not built here.
+            // Left out where the authors released no settings.
             let Ok(method) = method_by_name(name, task.name(), Source::Authors) else { continue };
             let model = method.with_epochs(1)?.fit(&data, &mut FitContext::new(1))?;
             model.save(folder.path())?;

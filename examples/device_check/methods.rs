@@ -4,8 +4,12 @@ use std::error::Error;
 
 use inverse::core::{Dataset, Device, FitContext, RandomStreams, Task};
 use inverse::metrics::resimulate;
+use inverse::models::nn::Convolutions;
 use inverse::models::presets::{PresetMethod, Source};
-use inverse::models::{AnyMethod, NeuralAdjoint, SavedModel, load, method_by_name, method_names};
+use inverse::models::{
+    AnyMethod, ConditionalVae, MeasurementEncoder, NeuralAdjoint, SavedModel, Tandem, any_method, load,
+    method_by_name, method_names,
+};
 
 use crate::{Parity, Values, compare};
 
@@ -29,9 +33,25 @@ pub(crate) fn check(device: Device) -> Result<Vec<Parity>, Box<dyn Error>> {
             let title = format!("{name}, {}", settings.label());
             lines.extend(compare_method(&title, &*settings, &*task, &data, device)?);
         }
+        if name == "D4" {
+            for settings in encoded(task.name())? {
+                let title = format!("{name}, {} with convolutions", settings.label());
+                lines.extend(compare_method(&title, &*settings.with_epochs(2)?, &*task, &data, device)?);
+            }
+        }
     }
     lines.extend(compare_descents(device)?);
     Ok(lines)
+}
+
+/// Small networks behind the authors' convolutions along a spectrum.
+fn encoded(task: &str) -> Result<[Box<dyn AnyMethod>; 2], Box<dyn Error>> {
+    let convolutions = Some(Convolutions::metamaterial_encoder());
+    let mut tandem = Tandem::preset(task, Source::Quick)?;
+    tandem.inverse.encoder.clone_from(&convolutions);
+    let mut vae = ConditionalVae::preset(task, Source::Quick)?;
+    vae.measurement_encoder = Some(MeasurementEncoder { convolutions, hidden: vec![96; 2], code: 20 });
+    Ok([any_method(tandem), any_method(vae)])
 }
 
 fn compare_method(

@@ -1,11 +1,11 @@
-//! Parity of networks: outputs, gradients, running statistics, fixed networks, flows, heads, and a short training.
+//! Parity of networks: outputs, gradients, running statistics, fixed networks, flows, convolutions, and a short training.
 
 use std::error::Error;
 
 use candle_core::{DType, Device, Tensor, Var};
 use inverse::core::{Device as Place, FitContext, RandomStreams};
 use inverse::models::nn::{
-    Activation, ConvolutionalHead, Coupling, Flow, FlowSettings, HeadNetwork, Mlp, MlpSettings, Network,
+    Activation, ConvolutionNetwork, Convolutions, Coupling, Flow, FlowSettings, Mlp, MlpSettings, Network,
     Objective, Pairs, Schedule, TrainableNetwork, TrainingSettings, train,
 };
 use inverse::models::open_device;
@@ -36,7 +36,14 @@ pub(crate) fn check(device: Place) -> Result<Vec<Parity>, Box<dyn Error>> {
         let on = |device: &Device| flow(coupling, device);
         lines.extend(compare(&format!("flow, {coupling:?}"), &on(&host)?, &on(&device)?, BOUND));
     }
-    lines.extend(compare("convolutional head", &head(&host)?, &head(&device)?, BOUND));
+    let ends = [
+        ("convolutional head", Convolutions::metamaterial_head()),
+        ("convolutional encoder", Convolutions::metamaterial_encoder()),
+    ];
+    for (title, settings) in ends {
+        let on = |device: &Device| convolutions(&settings, device);
+        lines.extend(compare(title, &on(&host)?, &on(&device)?, BOUND));
+    }
     lines.extend(compare("six epochs of Adam", &training(&host)?, &training(&device)?, 10.0 * BOUND));
     Ok(lines)
 }
@@ -107,13 +114,12 @@ fn flow(coupling: Coupling, device: &Device) -> Outcome {
     ])
 }
 
-fn head(device: &Device) -> Outcome {
-    let settings = ConvolutionalHead::metamaterial();
+fn convolutions(settings: &Convolutions, device: &Device) -> Outcome {
     let mut weights = RandomStreams::new(3).stream("weights", 0);
-    let head = HeadNetwork::new(&settings, device, &mut weights)?;
-    let y = head.forward(&draw(60, settings.width, "x", device)?)?;
+    let network = ConvolutionNetwork::new(settings, device, &mut weights)?;
+    let y = network.forward(&draw(60, settings.width, "x", device)?)?;
     let gradients = y.sqr()?.sum_all()?.backward()?;
-    let gradient = gradients.get(head.parameters()).ok_or("no gradient")?;
+    let gradient = gradients.get(network.parameters()).ok_or("no gradient")?;
     Ok(vec![("output".to_owned(), values(&y)?), ("gradient of parameters".to_owned(), values(gradient)?)])
 }
 

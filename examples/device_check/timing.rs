@@ -170,7 +170,7 @@ pub(crate) fn tables(device: Device, tasks: &[String]) -> Result<(Vec<Cell>, Vec
         let data = Dataset::from_task(&*task, 10_000, &mut RandomStreams::new(1).stream("data", 0))?;
         let target = Dataset::from_task(&*task, 1, &mut RandomStreams::new(1).stream("targets", 0))?;
         for method in METHODS {
-            // The authors' D4 encoders are convolutions that this library lacks: its own settings stand in.
+            // Its own settings stand in where the authors released none.
             let authors = if method == NeuralAdjoint::LABEL {
                 // "We always extract a thousand solutions" (section 3); the authors' code starts from 2,048.
                 let preset = NeuralAdjoint::preset(task.name(), Source::Authors);

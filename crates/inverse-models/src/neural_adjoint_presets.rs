@@ -4,7 +4,7 @@ use inverse_core::InvalidArgument;
 
 use crate::input_descent::InputDescentSettings;
 use crate::neural_adjoint::{NeuralAdjoint, Starts};
-use crate::nn::{ConvolutionalHead, Schedule};
+use crate::nn::{Convolutions, Schedule};
 use crate::presets::{
     PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, tuned_surrogate, unreleased,
 };
@@ -59,7 +59,7 @@ fn authors_preset(task: &str) -> Result<NeuralAdjoint, InvalidArgument> {
     Ok(NeuralAdjoint {
         surrogate: RegressionSettings {
             hidden: if is_metamaterial { vec![1000; 4] } else { surrogate_widths(task) },
-            head: is_metamaterial.then(ConvolutionalHead::metamaterial),
+            head: is_metamaterial.then(Convolutions::metamaterial_head),
             training: authors_training(learning_rate, l2, factor),
             ..RegressionSettings::default()
         },

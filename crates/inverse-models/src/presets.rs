@@ -90,6 +90,7 @@ pub(crate) fn smooth_regression(hidden: Vec<usize>, epochs: usize) -> Regression
         hidden,
         activation: Activation::Silu,
         batch_norm: false,
+        encoder: None,
         head: None,
         training: cosine_training(epochs, 128, 2e-3),
     }
@@ -121,8 +122,9 @@ pub(crate) fn tuned_surrogate(task: &str) -> RegressionSettings {
     }
 }
 
-/// The error of a task for which the authors released nothing, or layers that are not built here.
+/// The error of a task for which the authors released nothing.
 pub(crate) fn unreleased(task: &str) -> InvalidArgument {
-    let expected = "ballistics, sine-wave or robotic-arm; other settings were not released or need a convolutional encoder";
+    let expected =
+        "ballistics, sine-wave, robotic-arm or metamaterial; settings of other tasks were not released";
     InvalidArgument::new("task", expected, format!("`{task}`"))
 }

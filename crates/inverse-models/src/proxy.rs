@@ -85,6 +85,7 @@ impl Default for ProxyRecipe {
             hidden,
             activation: Activation::Silu,
             batch_norm: false,
+            encoder: None,
             head: None,
             training: TrainingSettings { validation_share: 0.05, ..cosine_training(100, 128, 2e-3) },
         };

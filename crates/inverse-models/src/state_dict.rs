@@ -15,7 +15,7 @@ use ndarray::Array2;
 use thiserror::Error;
 
 use crate::device::open_device;
-use crate::nn::{Activation, Convolution, ConvolutionalHead, FrozenMlp, Mlp, MlpSettings};
+use crate::nn::{Activation, Convolution, Convolutions, FrozenMlp, Mlp, MlpSettings};
 use crate::proxy_simulator::ProxySimulator;
 use crate::state_dict_file::{StateDict, read_state_dict};
 use crate::tensor_file::Precision;
@@ -177,7 +177,7 @@ fn take_normalization(
 fn take_convolutions(
     dict: &mut StateDict,
     width: usize,
-) -> Result<(Option<ConvolutionalHead>, Vec<f32>), ImportError> {
+) -> Result<(Option<Convolutions>, Vec<f32>), ImportError> {
     let count = dict.count("convs");
     let (mut layers, mut parameters, mut channels) = (Vec::new(), Vec::new(), 1);
     for index in 0..count {
@@ -197,8 +197,8 @@ fn take_convolutions(
     if layers.is_empty() {
         return Ok((None, parameters));
     }
-    let head = ConvolutionalHead { width, layers };
-    head.validate(head.output_width().unwrap_or(0))
+    let head = Convolutions { width, layers };
+    head.validate("convs", head.output_width().unwrap_or(0))
         .map_err(|error| dict.wrong("convs", "convolutions that can be built", error))?;
     Ok((Some(head), parameters))
 }

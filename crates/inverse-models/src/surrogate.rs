@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{backend, propose_backend};
 use crate::nn::{
-    Activation, ConvolutionalHead, FrozenMlp, Network, Objective, Pairs, TrainableNetwork, TrainingReport,
+    Activation, Convolutions, FrozenMlp, Network, Objective, Pairs, TrainableNetwork, TrainingReport,
     TrainingSettings, train, train_earlier_stage,
 };
 use crate::regression_network::RegressionNetwork;
@@ -27,9 +27,12 @@ pub struct RegressionSettings {
     pub activation: Activation,
     /// Whether each hidden layer is batch-normalised.
     pub batch_norm: bool,
+    /// Convolutions before the first linear layer, which then takes what they give; D4's inverse networks have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<Convolutions>,
     /// Convolutions behind the last linear layer, which then is as wide as the head asks; D4's network has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head: Option<ConvolutionalHead>,
+    pub head: Option<Convolutions>,
     /// How the network is trained.
     pub training: TrainingSettings,
 }
@@ -41,6 +44,7 @@ impl Default for RegressionSettings {
             hidden: vec![500; 4],
             activation: Activation::Relu,
             batch_norm: true,
+            encoder: None,
             head: None,
             training: TrainingSettings::default(),
         }
@@ -58,14 +62,16 @@ type TrainingLoop = fn(
 ) -> Result<TrainingReport, FitError>;
 
 impl fmt::Debug for RegressionSettings {
-    /// As the derived one, but an absent head is not mentioned: this text ties checkpoints to their training,
-    /// and those of networks without a head shall stay valid.
+    /// As the derived one, but absent convolutions are not mentioned: this text ties checkpoints to their
+    /// training, and those of networks without them shall stay valid.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = formatter.debug_struct("RegressionSettings");
         text.field("hidden", &self.hidden).field("activation", &self.activation);
         text.field("batch_norm", &self.batch_norm);
-        if let Some(head) = &self.head {
-            text.field("head", head);
+        for (name, convolutions) in [("encoder", &self.encoder), ("head", &self.head)] {
+            if let Some(convolutions) = convolutions {
+                text.field(name, convolutions);
+            }
         }
         text.field("training", &self.training).finish()
     }

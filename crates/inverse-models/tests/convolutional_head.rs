@@ -4,7 +4,7 @@
 use inverse_core::{
     BoxPrior, Dataset, Device, FitContext, FnSimulator, InverseModel, Method, RandomStreams, SimulatedTask,
 };
-use inverse_models::nn::{Convolution, ConvolutionalHead};
+use inverse_models::nn::{Convolution, Convolutions};
 use inverse_models::presets::{PresetMethod, Source};
 use inverse_models::{DirectRegression, NeuralAdjoint, NeuralAdjointModel, SavedModel, Tandem};
 
@@ -32,7 +32,7 @@ fn method() -> NeuralAdjoint {
         Convolution::transposed(4, 5, 1),
         Convolution::pointwise(1),
     ];
-    method.surrogate.head = Some(ConvolutionalHead { width: 20, layers });
+    method.surrogate.head = Some(Convolutions { width: 20, layers });
     method.descent.steps = 20;
     method
 }
@@ -76,15 +76,15 @@ fn the_authors_network_for_d4_counts_as_in_table_8() {
 fn heads_of_another_width_are_refused_before_training() {
     let data = spectra(20);
     let mut wrong = method();
-    wrong.surrogate.head = Some(ConvolutionalHead::metamaterial());
+    wrong.surrogate.head = Some(Convolutions::metamaterial_head());
     let error = wrong.fit(&data, &mut FitContext::new(0)).unwrap_err().to_string();
     assert!(error.contains("`head`") && error.contains("40 values"), "{error}");
     let mut tandem = Tandem::preset("resonance", Source::Quick).unwrap();
-    tandem.inverse.head = Some(ConvolutionalHead::metamaterial());
+    tandem.inverse.head = Some(Convolutions::metamaterial_head());
     let error = tandem.fit(&data, &mut FitContext::new(0)).unwrap_err().to_string();
-    assert!(error.contains("`inverse.head`"), "{error}");
+    assert!(error.contains("`head`"), "{error}");
     let mut direct = DirectRegression::preset("resonance", Source::Quick).unwrap();
-    direct.network.head = Some(ConvolutionalHead::metamaterial());
+    direct.network.head = Some(Convolutions::metamaterial_head());
     let error = direct.fit(&data, &mut FitContext::new(0)).unwrap_err().to_string();
     assert!(error.contains("`head`"), "{error}");
 }

@@ -25,11 +25,15 @@ fn error(files: &[PathBuf]) -> ImportError {
     ProxySimulator::from_state_dicts(files, Device::Cpu).expect_err("the file is refused")
 }
 
+fn table(file: &Path, columns: usize) -> Array2<f64> {
+    let text = std::fs::read_to_string(file).unwrap();
+    let values: Vec<f64> = text.split(['\n', ',']).filter_map(|value| value.parse().ok()).collect();
+    Array2::from_shape_vec((values.len() / columns, columns), values).unwrap()
+}
+
 /// Compares each member of a folder, and their mean, with the outputs beside them.
 fn check(folder: &Path) {
-    let text = std::fs::read_to_string(folder.join("outputs.csv")).unwrap();
-    let values: Vec<f64> = text.split(['\n', ',']).filter_map(|value| value.parse().ok()).collect();
-    let table = Array2::from_shape_vec((values.len() / 72, 72), values).unwrap();
+    let table = table(&folder.join("outputs.csv"), 72);
     let x = table.slice(s![.., ..8]);
     let members = [table.slice(s![.., 8..40]), table.slice(s![.., 40..])];
     for (index, expected) in members.iter().enumerate() {
@@ -69,14 +73,44 @@ fn files_that_pytorch_writes_give_its_outputs() {
     // Where PyTorch is there, a script that fails is a failed test.
     assert!(run.status.success(), "{message}");
     check(folder.path());
+    check_other_precisions(folder.path());
+    check_other_objects(&folder.path().join("other"));
+    check_cuts(&folder.path().join("member0.pth"), 997);
+}
+
+/// Weights that PyTorch saved in double and in half precision; computing is in single precision.
+fn check_other_precisions(folder: &Path) {
+    let (x_and_y, other) = (table(&folder.join("outputs.csv"), 72), folder.join("other"));
+    let half = table(&other.join("half.csv"), 32);
+    for (file, expected) in [("double.pth", x_and_y.slice(s![.., 8..40])), ("half.pth", half.view())] {
+        let proxy = ProxySimulator::from_state_dicts(&[other.join(file)], Device::Cpu).unwrap();
+        assert_abs_diff_eq!(proxy.simulate(x_and_y.slice(s![.., ..8])).unwrap(), expected, epsilon = 1e-5);
+    }
+}
+
+/// What else `torch.save` writes: each is refused by name.
+fn check_other_objects(folder: &Path) {
+    for file in ["legacy.pth", "checkpoint.pth", "module.pth", "list.pth", "linear.pth"] {
+        let error = error(&[folder.join(file)]);
+        let is_tensor = matches!(error, ImportError::Tensor { .. });
+        assert_eq!(is_tensor, file == "linear.pth", "{error}");
+        assert!(is_tensor || matches!(error, ImportError::Foreign { .. }), "{error}");
+        assert!(error.to_string().contains(file), "{error}");
+    }
+    let legacy = error(&[folder.join("legacy.pth")]).to_string();
+    assert!(legacy.contains("PyTorch 1.6"), "{legacy}");
 }
 
 #[test]
 fn truncated_files_are_refused() {
-    let bytes = std::fs::read(fixture().join("member0.pth")).unwrap();
+    check_cuts(&fixture().join("member0.pth"), 61);
+}
+
+fn check_cuts(whole: &Path, step: usize) {
+    let bytes = std::fs::read(whole).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cut.pth");
-    for length in (0..bytes.len()).step_by(61) {
+    for length in (0..bytes.len()).step_by(step) {
         std::fs::write(&file, &bytes[..length]).unwrap();
         let message = error(std::slice::from_ref(&file)).to_string();
         assert!(message.contains("cut.pth"), "{length}: {message}");

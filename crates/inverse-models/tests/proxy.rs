@@ -8,7 +8,7 @@ use inverse_core::{
     BoxPrior, Device, DifferentiableSimulator, FitContext, FnSimulator, Prior, RandomStreams, Simulator,
     numerical_jacobian,
 };
-use inverse_models::nn::{Activation, ConvolutionalHead, TrainingSettings};
+use inverse_models::nn::{Activation, Convolutions, TrainingSettings};
 use inverse_models::{
     ModelFileError, Precision, ProxyRecipe, ProxySimulator, RegressionSettings, SimulatedDesigns,
 };
@@ -37,7 +37,14 @@ fn exchanged(x: &[f64]) -> Vec<Vec<f64>> {
 
 fn member(hidden: &[usize], activation: Activation, batch_norm: bool) -> RegressionSettings {
     let training = TrainingSettings { epochs: 40, batch_size: 32, learning_rate: 3e-3, ..Default::default() };
-    RegressionSettings { hidden: hidden.to_vec(), activation, batch_norm, head: None, training }
+    RegressionSettings {
+        hidden: hidden.to_vec(),
+        activation,
+        batch_norm,
+        encoder: None,
+        head: None,
+        training,
+    }
 }
 
 fn recipe() -> ProxyRecipe {
@@ -196,7 +203,7 @@ fn unusable_settings_and_symmetries_are_named() {
     assert!(named(&ProxyRecipe { test_share: 1.0, ..recipe() }).contains("`test_share`"));
     assert!(named(&ProxyRecipe { members: Vec::new(), ..recipe() }).contains("`members`"));
     let mut wrong = recipe();
-    wrong.members[1].head = Some(ConvolutionalHead::metamaterial());
+    wrong.members[1].head = Some(Convolutions::metamaterial_head());
     assert!(named(&wrong).contains("`head`"));
     let nothing = FnSimulator::new(2, 10, |_, _| ()).unwrap();
     let error = recipe().fit(&nothing, &prior(), None, &mut FitContext::new(0)).unwrap_err().to_string();

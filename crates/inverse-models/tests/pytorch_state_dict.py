@@ -5,7 +5,8 @@
 
 8-12-10-16, normalisation also behind the last layer (never applied, as in the authors' code), three transposed
 convolutions and a pointwise one: 32 outputs. FOLDER gets member0.pth, member1.pth and outputs.csv: x (8 columns),
-then y of member 0 and y of member 1 (32 columns each).
+then y of member 0 and y of member 1 (32 columns each). PyTorch also writes other/: member 0 in double and in half
+precision (with half.csv, its outputs), and files that are no state dict of this network.
 
 By hand means: the container that torch.save writes (a zip of a pickle and raw storages) from the standard library,
 and the outputs from numpy in double precision.
@@ -147,6 +148,21 @@ def save_by_hand(path, tensors):
         archive.writestr(entry("version"), "3\n")
 
 
+def save_others(torch, folder, network, x):
+    folder.mkdir()
+    state = network.state_dict()
+    torch.save(network.double().state_dict(), folder / "double.pth")
+    torch.save(network.half().state_dict(), folder / "half.pth")
+    # In single precision again: the rounded weights are what the importer reads.
+    y = network.float()(torch.tensor(x)).detach().numpy()
+    np.savetxt(folder / "half.csv", y, delimiter=",", fmt="%.9g")
+    torch.save(state, folder / "legacy.pth", _use_new_zipfile_serialization=False)
+    torch.save({"epoch": 3, "state_dict": state}, folder / "checkpoint.pth")
+    torch.save(torch.nn.Linear(8, 32), folder / "module.pth")
+    torch.save(torch.nn.Linear(8, 32).state_dict(), folder / "linear.pth")
+    torch.save([1, 2, 3], folder / "list.pth")
+
+
 def main():
     folder = Path(sys.argv[1])
     try:
@@ -166,7 +182,10 @@ def main():
         if torch:
             network = torch_network(torch, tensors)
             torch.save(network.state_dict(), path)
+            torch.load(path, weights_only=True)  # what PyTorch since 2.6 loads by itself
             columns.append(network(torch.tensor(x)).detach().numpy().astype(np.float64))
+            if member == 0:
+                save_others(torch, folder / "other", network, x)
         else:
             save_by_hand(path, tensors)
             columns.append(output(tensors, x.astype(np.float64)))

@@ -58,6 +58,7 @@ fn method() -> NeuralAdjoint {
             hidden: vec![30, 30],
             activation: Activation::Relu,
             batch_norm: false,
+            encoder: None,
             head: None,
             training: TrainingSettings { epochs: 150, batch_size: 100, ..TrainingSettings::default() },
         },

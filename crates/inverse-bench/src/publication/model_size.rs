@@ -15,7 +15,7 @@ use crate::{Study, StudyError, Table, paper_table};
 struct ParameterRow {
     task: String,
     method: &'static str,
-    /// Of the authors' settings; none where their network has layers that are not built here.
+    /// Of the authors' settings; none where they released none.
     authors: Option<usize>,
     paper_millions: Option<f64>,
     /// Of the study's own settings.
@@ -86,7 +86,7 @@ impl Study {
     }
 }
 
-/// The authors' settings; `None` where they released none for the task, or layers that are not built here.
+/// The authors' settings; `None` where they released none for the task.
 fn released(method: &str, task: &str) -> Result<Option<Box<dyn inverse_models::AnyMethod>>, InvalidArgument> {
     match method_by_name(method, task, Source::Authors) {
         Ok(method) => Ok(Some(method)),

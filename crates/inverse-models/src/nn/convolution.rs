@@ -1,4 +1,5 @@
-//! A head of one-dimensional convolutions: how D4's forward network widens 150 numbers to a spectrum of 300.
+//! One-dimensional convolutions at an end of a network: how D4's forward network widens 150 numbers to a spectrum of
+//! 300, and how its inverse networks narrow a spectrum to 150.
 
 use inverse_core::InvalidArgument;
 use serde::{Deserialize, Serialize};
@@ -27,13 +28,18 @@ pub struct Convolution {
 impl Convolution {
     /// A transposed convolution as the authors' code pads it: a stride of 1 keeps the length, one of 2 doubles it.
     pub fn transposed(channels: usize, kernel: usize, stride: usize) -> Self {
+        Self { transposed: true, ..Self::plain(channels, kernel, stride) }
+    }
+
+    /// A convolution as the authors' code pads it: a stride of 1 keeps the length, one of 2 halves it.
+    pub fn plain(channels: usize, kernel: usize, stride: usize) -> Self {
         let padding = if stride == 1 { kernel.saturating_sub(1) / 2 } else { (kernel / 2).saturating_sub(1) };
-        Self { transposed: true, channels, kernel, stride, padding }
+        Self { transposed: false, channels, kernel, stride, padding }
     }
 
     /// A convolution with one tap: it mixes channels and keeps the length.
     pub fn pointwise(channels: usize) -> Self {
-        Self { transposed: false, channels, kernel: 1, stride: 1, padding: 0 }
+        Self::plain(channels, 1, 1)
     }
 
     /// Length of the result for a sequence of `length`; `None` where nothing would be left.
@@ -67,8 +73,8 @@ impl Convolution {
         1.0 / (fan_in as f32).sqrt()
     }
 
-    fn validate(&self, index: usize) -> Result<(), InvalidArgument> {
-        let name = |field: &str| format!("head.layers[{index}].{field}");
+    fn validate(&self, layer: &str) -> Result<(), InvalidArgument> {
+        let name = |field: &str| format!("{layer}.{field}");
         let sizes = [("channels", self.channels), ("kernel", self.kernel), ("stride", self.stride)];
         for (field, size) in sizes {
             if !(1..=LARGEST_CHANNELS).contains(&size) {
@@ -123,31 +129,35 @@ impl Convolution {
     }
 }
 
-/// Convolutions one after another behind a fully connected network, with no activation between them.
+/// Convolutions one after another at an end of a fully connected network, with no activation between them: behind it
+/// they are its head, before it its encoder.
 ///
-/// The network's `width` outputs are a sequence of one channel; the last convolution gives one channel again,
-/// as long as there are measurements. So the head as a whole is an affine map. The authors train its layers as
-/// they are, and so does this library; a network for use carries their product with the last linear layer.
+/// `width` numbers are a sequence of one channel; the last convolution gives one channel again. So the whole is an
+/// affine map. The authors train its layers as they are, and so does this library; a network for use carries their
+/// product with the linear layer beside them.
 ///
 /// ```
-/// use inverse_models::nn::ConvolutionalHead;
+/// use inverse_models::nn::Convolutions;
 ///
-/// let head = ConvolutionalHead::metamaterial();
+/// let head = Convolutions::metamaterial_head();
 /// assert_eq!((head.width, head.output_width()), (150, Some(300)));
 /// assert_eq!(head.parameter_count(), 36 + 84 + 84 + 5);
+/// let encoder = Convolutions::metamaterial_encoder();
+/// assert_eq!((encoder.width, encoder.output_width()), (300, Some(150)));
+/// assert_eq!(encoder.parameter_count(), 24 + 84 + 132 + 5);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ConvolutionalHead {
-    /// Outputs of the fully connected network before it.
+pub struct Convolutions {
+    /// Numbers that come to it: those of the fully connected network before a head, the inputs before an encoder.
     pub width: usize,
     /// The convolutions, first to last.
     pub layers: Vec<Convolution>,
 }
 
-impl ConvolutionalHead {
+impl Convolutions {
     /// The authors' head for D4: 150 numbers to a spectrum of 300.
-    pub fn metamaterial() -> Self {
+    pub fn metamaterial_head() -> Self {
         let layers = vec![
             Convolution::transposed(4, 8, 2),
             Convolution::transposed(4, 5, 1),
@@ -155,6 +165,17 @@ impl ConvolutionalHead {
             Convolution::pointwise(1),
         ];
         Self { width: 150, layers }
+    }
+
+    /// The authors' encoder for D4: a spectrum of 300 to 150 numbers.
+    pub fn metamaterial_encoder() -> Self {
+        let layers = vec![
+            Convolution::plain(4, 5, 1),
+            Convolution::plain(4, 5, 1),
+            Convolution::plain(4, 8, 2),
+            Convolution::pointwise(1),
+        ];
+        Self { width: 300, layers }
     }
 
     /// Length of the sequence that it gives; `None` where a convolution leaves nothing.
@@ -169,27 +190,29 @@ impl ConvolutionalHead {
         counts.fold(0, usize::saturating_add)
     }
 
-    /// Whether a network can have this head, for `outputs` measurements.
+    /// Whether a network can have these convolutions, and they give `outputs` numbers.
+    ///
+    /// * `name`: what errors call them
     ///
     /// # Errors
-    /// [`InvalidArgument`] that names the layer and its field, or the head where its result has another width.
-    pub fn validate(&self, outputs: usize) -> Result<(), InvalidArgument> {
+    /// [`InvalidArgument`] that names the layer and its field, or `name` where the result has another width.
+    pub fn validate(&self, name: &str, outputs: usize) -> Result<(), InvalidArgument> {
         if !(1..=LARGEST_LENGTH).contains(&self.width) {
-            return Err(InvalidArgument::new("head.width", format!("1 to {LARGEST_LENGTH}"), self.width));
+            let argument = format!("{name}.width");
+            return Err(InvalidArgument::new(argument, format!("1 to {LARGEST_LENGTH}"), self.width));
         }
         let mut length = self.width;
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.validate(index)?;
+            let argument = format!("{name}.layers[{index}]");
+            layer.validate(&argument)?;
             let next = layer.output_length(length).filter(|length| *length <= LARGEST_LENGTH);
             let expected = || format!("a convolution of {length} values into 1 to {LARGEST_LENGTH}");
-            length = next.ok_or_else(|| {
-                InvalidArgument::new(format!("head.layers[{index}]"), expected(), format!("{layer:?}"))
-            })?;
+            length = next.ok_or_else(|| InvalidArgument::new(argument, expected(), format!("{layer:?}")))?;
         }
         let channels = self.layers.last().map_or(1, |layer| layer.channels);
         if (channels, length) != (1, outputs) {
-            let expected = format!("1 channel of {outputs} values, one a measurement");
-            return Err(InvalidArgument::new("head", expected, format!("{channels} of {length}")));
+            let expected = format!("1 channel of {outputs} values");
+            return Err(InvalidArgument::new(name, expected, format!("{channels} of {length}")));
         }
         Ok(())
     }
@@ -200,7 +223,7 @@ impl ConvolutionalHead {
         inputs.zip(&self.layers)
     }
 
-    /// The whole head as one affine map, in `f64`; the settings and the number of parameters were checked.
+    /// All of them as one affine map, in `f64`; the settings and the number of parameters were checked.
     ///
     /// * `parameters`: weight and bias of each convolution in turn
     pub(crate) fn affine_map(&self, parameters: &[f32]) -> AffineMap {
@@ -251,27 +274,44 @@ impl AffineMap {
     ///
     /// * `weight`: W, (inputs of the map, inputs of the layer), row-major; `bias`: c
     pub(crate) fn after(&self, weight: &[f32], bias: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let columns = weight.len() / bias.len().max(1);
-        let mut product = vec![0.0_f32; self.bias.len() * columns];
-        let mut sums = vec![0.0_f32; self.bias.len()];
-        let mut row_sum = vec![0.0_f64; columns];
-        let rows = self.weight.chunks_exact(bias.len().max(1));
-        for (output, row) in rows.enumerate() {
-            row_sum.fill(0.0);
-            let mut shift = self.bias[output];
-            for ((factor, weights), bias) in row.iter().zip(weight.chunks_exact(columns)).zip(bias) {
-                shift += factor * f64::from(*bias);
-                if *factor != 0.0 {
-                    for (sum, weight) in row_sum.iter_mut().zip(weights) {
-                        *sum += factor * f64::from(*weight);
-                    }
+        compose(self, &Self::widened(weight, bias))
+    }
+
+    /// This map followed by the linear layer W v + c, as one layer: (W A, W b + c).
+    ///
+    /// * `weight`: W, (outputs of the layer, outputs of the map), row-major; `bias`: c
+    pub(crate) fn before(&self, weight: &[f32], bias: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        compose(&Self::widened(weight, bias), self)
+    }
+
+    fn widened(weight: &[f32], bias: &[f32]) -> Self {
+        let widen = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect();
+        Self { weight: widen(weight), bias: widen(bias) }
+    }
+}
+
+/// The map `first` followed by `second`: weight and bias.
+fn compose(second: &AffineMap, first: &AffineMap) -> (Vec<f32>, Vec<f32>) {
+    let between = first.bias.len().max(1);
+    let columns = first.weight.len() / between;
+    let mut product = vec![0.0_f32; second.bias.len() * columns];
+    let mut sums = vec![0.0_f32; second.bias.len()];
+    let mut row_sum = vec![0.0_f64; columns];
+    for (output, row) in second.weight.chunks_exact(between).enumerate() {
+        row_sum.fill(0.0);
+        let mut shift = second.bias[output];
+        for ((factor, weights), bias) in row.iter().zip(first.weight.chunks_exact(columns)).zip(&first.bias) {
+            shift += factor * bias;
+            if *factor != 0.0 {
+                for (sum, weight) in row_sum.iter_mut().zip(weights) {
+                    *sum += factor * weight;
                 }
             }
-            sums[output] = shift as f32;
-            for (value, sum) in product[output * columns..].iter_mut().zip(&row_sum) {
-                *value = *sum as f32;
-            }
         }
-        (product, sums)
+        sums[output] = shift as f32;
+        for (value, sum) in product[output * columns..].iter_mut().zip(&row_sum) {
+            *value = *sum as f32;
+        }
     }
+    (product, sums)
 }

@@ -131,6 +131,16 @@ impl FrozenMlp {
         Self::new(layers, self.activation, device)
     }
 
+    /// This network preceded by an affine map of its inputs, which becomes one with the first layer.
+    pub(crate) fn preceded_by(&self, map: &AffineMap, device: &Device) -> Result<Self> {
+        let mut layers: Vec<FrozenLayer> = self.host()?.to_vec();
+        if let Some(first) = layers.first_mut() {
+            let (weight, bias) = map.before(&first.weight, &first.bias);
+            *first = FrozenLayer { weight, bias };
+        }
+        Self::new(layers, self.activation, device)
+    }
+
     /// This network on a device, followed by an affine map of its outputs: matrix, (outputs, more outputs), and
     /// bias, (1, more outputs).
     pub(super) fn followed_on_device(&self, matrix: &Tensor, bias: &Tensor) -> Result<Self> {
@@ -140,6 +150,17 @@ impl FrozenMlp {
         *last_bias =
             last_bias.unsqueeze(0)?.matmul(&matrix)?.add(&bias.detach())?.squeeze(0)?.contiguous()?;
         *last_weight = matrix.t()?.matmul(last_weight)?.contiguous()?;
+        Self::on_device(layers, self.activation)
+    }
+
+    /// This network on a device, preceded by an affine map: matrix, (its inputs, this network's), and bias, (1, this
+    /// network's inputs).
+    pub(super) fn preceded_on_device(&self, matrix: &Tensor, bias: &Tensor) -> Result<Self> {
+        let mut layers = self.resident.clone();
+        let Some((weight, shift)) = layers.first_mut() else { bail!("a network without layers") };
+        let turned = weight.t()?.contiguous()?;
+        *shift = bias.detach().contiguous()?.matmul(&turned)?.squeeze(0)?.add(shift)?.contiguous()?;
+        *weight = weight.matmul(&matrix.detach().t()?.contiguous()?)?.contiguous()?;
         Self::on_device(layers, self.activation)
     }
 

@@ -3,14 +3,14 @@
 mod activation;
 mod checkpoint;
 mod convolution;
+mod convolution_network;
+#[cfg(test)]
+mod convolution_network_tests;
 mod coupling;
 mod flow;
 #[cfg(test)]
 mod flow_tests;
 mod frozen_mlp;
-mod head_network;
-#[cfg(test)]
-mod head_network_tests;
 mod kernels;
 mod layout;
 mod mlp;
@@ -27,11 +27,11 @@ mod training_op;
 use candle_core::{Result, Tensor, Var};
 
 pub use activation::Activation;
-pub use convolution::{Convolution, ConvolutionalHead};
+pub use convolution::{Convolution, Convolutions};
+pub use convolution_network::ConvolutionNetwork;
 pub use coupling::{Coupling, CouplingBlock};
 pub use flow::{Flow, FlowSettings};
 pub use frozen_mlp::FrozenMlp;
-pub use head_network::HeadNetwork;
 #[cfg(feature = "cuda")]
 pub(crate) use kernels::cuda::{CudaDescent, Plateau as CudaPlateau, prepare as prepare_cuda};
 pub(crate) use kernels::squared_distance;

@@ -1,11 +1,11 @@
-//! The convolutional head against nested loops, and its gradient against finite differences.
+//! Convolutions against nested loops, and their gradients against finite differences.
 
 use approx::assert_abs_diff_eq;
 use candle_core::{Device, Tensor};
 use inverse_core::{RandomStreams, Stream};
 use proptest::prelude::*;
 
-use super::convolution::{Convolution, ConvolutionalHead};
+use super::convolution::{Convolution, Convolutions};
 use super::*;
 use crate::gradient_check::{check_gradient, random_pairs};
 use crate::regression_network::RegressionNetwork;
@@ -15,8 +15,8 @@ fn stream() -> Stream {
     RandomStreams::new(6).stream("weights", 0)
 }
 
-fn network(head: &ConvolutionalHead) -> HeadNetwork {
-    HeadNetwork::new(head, &Device::Cpu, &mut stream()).unwrap()
+fn network(head: &Convolutions) -> ConvolutionNetwork {
+    ConvolutionNetwork::new(head, &Device::Cpu, &mut stream()).unwrap()
 }
 
 fn random(rows: usize, columns: usize) -> Tensor {
@@ -44,7 +44,7 @@ fn entry(layer: &Convolution, x: &[Vec<f64>], weight: &[f32], output: usize, pos
     sum
 }
 
-fn plain(head: &ConvolutionalHead, parameters: &[f32], x: &[f32]) -> Vec<f64> {
+fn plain(head: &Convolutions, parameters: &[f32], x: &[f32]) -> Vec<f64> {
     let mut value = vec![x.iter().map(|value| f64::from(*value)).collect::<Vec<_>>()];
     let mut rest = parameters;
     for layer in &head.layers {
@@ -81,7 +81,7 @@ proptest! {
         mut layers in prop::collection::vec(any_layer(), 0..4),
     ) {
         layers.push(Convolution::pointwise(1));
-        let head = ConvolutionalHead { width, layers };
+        let head = Convolutions { width, layers };
         prop_assume!(head.output_width().is_some());
         let network = network(&head);
         let x = random(3, width);
@@ -102,7 +102,7 @@ proptest! {
     }
 }
 
-/// A squared error through a stack and a head.
+/// A squared error through a stack with convolutions at its ends.
 struct Squared(RegressionNetwork);
 
 impl Objective for Squared {
@@ -131,8 +131,16 @@ fn settings(batch_norm: bool) -> RegressionSettings {
         Convolution { transposed: false, channels: 2, kernel: 4, stride: 2, padding: 1 },
         Convolution { transposed: true, channels: 1, kernel: 3, stride: 3, padding: 1 },
     ];
-    let head = Some(ConvolutionalHead { width: 7, layers });
+    let head = Some(Convolutions { width: 7, layers });
+    let layers = vec![
+        Convolution::plain(3, 3, 1),
+        Convolution::transposed(2, 5, 1),
+        Convolution::plain(2, 4, 2),
+        Convolution::pointwise(1),
+    ];
+    let encoder = Some(Convolutions { width: 4, layers });
     RegressionSettings {
+        encoder,
         hidden: vec![12, 9],
         activation: Activation::Silu,
         batch_norm,
@@ -149,7 +157,7 @@ fn regression(settings: &RegressionSettings) -> RegressionNetwork {
 #[test]
 fn gradients_match_finite_differences() {
     let objective = Squared(regression(&settings(true)));
-    assert_eq!(objective.networks().len(), 2);
+    assert_eq!(objective.networks().len(), 3);
     check_gradient(&objective, &random_pairs(50, 4, 19));
 }
 
@@ -186,7 +194,7 @@ fn frozen_networks_equal_those_in_training() {
     let x = random(150, 4);
     let difference = (network.freeze().unwrap().forward(&x).unwrap() - network.forward(&x).unwrap()).unwrap();
     let largest = difference.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-    // Values of order 1 after four layers of f32.
+    // Values of order 1 after eight layers of f32.
     assert!(largest < 5e-6, "{largest}");
     // With normalisation: the same rows until the running statistics are theirs, but for the factor 150/149
     // of the unbiased variance.
@@ -198,12 +206,42 @@ fn frozen_networks_equal_those_in_training() {
 }
 
 #[test]
+fn an_encoder_merged_on_a_device_is_the_one_merged_in_host_memory() {
+    let layers = vec![Convolution::plain(2, 5, 1), Convolution::plain(3, 4, 2), Convolution::pointwise(1)];
+    let encoder = network(&Convolutions { width: 12, layers });
+    let shape = MlpSettings {
+        inputs: 6,
+        hidden: vec![5],
+        outputs: 3,
+        activation: Activation::Silu,
+        batch_norm: false,
+    };
+    let stack = Mlp::new(&shape, &Device::Cpu, &mut stream()).unwrap().freeze().unwrap();
+    let x = random(9, 12);
+    let host = stack.preceded_by(&encoder.freeze().unwrap(), &Device::Cpu).unwrap();
+    let resident = stack.layers().unwrap().map(|(weight, bias)| {
+        let weight = Tensor::new(weight, &Device::Cpu).unwrap().reshape((bias.len(), ())).unwrap();
+        (weight, Tensor::new(bias, &Device::Cpu).unwrap())
+    });
+    let resident = FrozenMlp::on_device(resident.collect(), Activation::Silu).unwrap();
+    let device = encoder.precede_on_device(&resident).unwrap();
+    assert_eq!((device.inputs(), device.outputs()), (12, 3));
+    let apart = stack.forward(&encoder.forward(&x).unwrap()).unwrap();
+    for y in [host.forward(&x).unwrap(), device.forward_composed(&x).unwrap()] {
+        let largest = (y - &apart).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        // Values of order 1 after five layers of f32.
+        assert!(largest < 2e-6, "{largest}");
+    }
+}
+
+#[test]
 fn training_steps_do_not_depend_on_the_thread_count() {
-    let head = Some(ConvolutionalHead::metamaterial());
-    let settings = RegressionSettings { hidden: vec![40], head, ..Default::default() };
-    let network = RegressionNetwork::new(&settings, 8, 300, &Device::Cpu, &mut stream()).unwrap();
+    let (encoder, head) =
+        (Some(Convolutions::metamaterial_encoder()), Some(Convolutions::metamaterial_head()));
+    let settings = RegressionSettings { encoder, hidden: vec![40], head, ..Default::default() };
+    let network = RegressionNetwork::new(&settings, 300, 300, &Device::Cpu, &mut stream()).unwrap();
     let objective = Squared(network);
-    let pairs = random_pairs(257, 8, 300);
+    let pairs = random_pairs(257, 300, 300);
     let bits = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
@@ -219,14 +257,11 @@ fn training_steps_do_not_depend_on_the_thread_count() {
 }
 
 #[test]
-fn heads_that_cannot_be_are_named() {
-    let metamaterial = ConvolutionalHead::metamaterial();
-    metamaterial.validate(300).unwrap();
-    let message = metamaterial.validate(299).unwrap_err().to_string();
-    assert_eq!(
-        message,
-        "invalid `head`: expected 1 channel of 299 values, one a measurement, found 1 of 300"
-    );
+fn convolutions_that_cannot_be_are_named() {
+    let metamaterial = Convolutions::metamaterial_head();
+    metamaterial.validate("head", 300).unwrap();
+    let message = metamaterial.validate("head", 299).unwrap_err().to_string();
+    assert_eq!(message, "invalid `head`: expected 1 channel of 299 values, found 1 of 300");
     for (change, name) in [
         ((|layer| layer.channels = 0) as fn(&mut Convolution), "head.layers[1].channels"),
         (|layer| layer.kernel = usize::MAX, "head.layers[1].kernel"),
@@ -236,22 +271,34 @@ fn heads_that_cannot_be_are_named() {
     ] {
         let mut head = metamaterial.clone();
         change(&mut head.layers[1]);
-        assert_eq!(head.validate(300).unwrap_err().argument, name);
-        assert!(HeadNetwork::new(&head, &Device::Cpu, &mut stream()).is_err());
+        assert_eq!(head.validate("head", 300).unwrap_err().argument, name);
+        assert!(ConvolutionNetwork::new(&head, &Device::Cpu, &mut stream()).is_err());
     }
-    let wide = ConvolutionalHead { width: usize::MAX, ..metamaterial };
-    assert_eq!(wide.validate(300).unwrap_err().argument, "head.width");
+    let wide = Convolutions { width: usize::MAX, ..metamaterial };
+    assert_eq!(wide.validate("head", 300).unwrap_err().argument, "head.width");
     assert!(wide.output_width().is_none() && wide.parameter_count() == 209);
+    let encoder = Some(Convolutions::metamaterial_encoder());
+    let settings = RegressionSettings { encoder, ..Default::default() };
+    settings.validate(300, 8).unwrap();
+    assert_eq!(settings.validate(299, 8).unwrap_err().argument, "encoder.width");
+    let wrong = Some(Convolutions { layers: vec![Convolution::plain(2, 5, 1)], width: 300 });
+    let message = RegressionSettings { encoder: wrong, ..settings }.validate(300, 8).unwrap_err().to_string();
+    assert_eq!(message, "invalid `encoder`: expected 1 channel of 300 values, found 2 of 300");
 }
 
 #[test]
-fn settings_without_a_head_read_and_print_as_before() {
+fn settings_without_convolutions_read_and_print_as_before() {
     let settings = RegressionSettings::default();
     let json = serde_json::to_string(&settings).unwrap();
-    assert!(!json.contains("head") && !format!("{settings:?}").contains("head"), "{json}");
+    let text = format!("{settings:?}");
+    for name in ["head", "encoder"] {
+        assert!(!json.contains(name) && !text.contains(name), "{json} {text}");
+    }
     assert_eq!(serde_json::from_str::<RegressionSettings>(&json).unwrap(), settings);
-    let with = RegressionSettings { head: Some(ConvolutionalHead::metamaterial()), ..settings };
+    let encoder = Some(Convolutions::metamaterial_encoder());
+    let with = RegressionSettings { encoder, head: Some(Convolutions::metamaterial_head()), ..settings };
     let json = serde_json::to_string(&with).unwrap();
     assert_eq!(serde_json::from_str::<RegressionSettings>(&json).unwrap(), with);
-    assert!(format!("{with:?}").contains("ConvolutionalHead"));
+    let text = format!("{with:?}");
+    assert!(text.contains("encoder: Convolutions") && text.contains("head: Convolutions"), "{text}");
 }
