@@ -3,11 +3,12 @@
 use inverse_core::InvalidArgument;
 
 use crate::input_descent::InputDescentSettings;
-use crate::neural_adjoint::{NeuralAdjoint, Starts};
+use crate::neural_adjoint::NeuralAdjoint;
 use crate::nn::{ConvolutionalHead, Schedule};
 use crate::presets::{
     PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, tuned_surrogate, unreleased,
 };
+use crate::starts::Starts;
 use crate::surrogate::RegressionSettings;
 
 impl PresetMethod for NeuralAdjoint {
