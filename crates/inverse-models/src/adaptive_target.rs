@@ -3,7 +3,7 @@
 //! All quantities are standardised: x as the surrogate's input, residuals weighted as in
 //! [`WeightedSurrogate`](crate::weighted_surrogate::WeightedSurrogate), so that a loss is a squared norm.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 use rand::{Rng, RngExt};
 
 use crate::adaptive_neural_adjoint::AdaptiveSearchSettings;
@@ -43,6 +43,8 @@ enum Asked {
 pub(crate) struct TargetSearch {
     /// Designs that open basins, (n, `dim_x`), best first.
     starts: Array2<f64>,
+    /// Residuals that the simulator answers for; those behind them are an ensemble's disagreement.
+    measured: usize,
     untried: Vec<usize>,
     tried: Vec<usize>,
     center: Option<Center>,
@@ -61,15 +63,18 @@ pub(crate) struct TargetSearch {
 
 impl TargetSearch {
     /// A search whose first design is the first of `starts`.
-    pub(crate) fn new(starts: Array2<f64>, dim_y: usize) -> Self {
+    ///
+    /// * `residuals`: how many there are, of which the first `measured` come from the simulator
+    pub(crate) fn new(starts: Array2<f64>, measured: usize, residuals: usize) -> Self {
         let (count, dim_x) = starts.dim();
         Self {
             starts,
+            measured,
             untried: (0..count).collect(),
             tried: Vec::new(),
             center: None,
             best: None,
-            correction: Array2::zeros((dim_x, dim_y)),
+            correction: Array2::zeros((dim_x, residuals)),
             radius: 0.0,
             failures: 0,
             is_descending: false,
@@ -105,7 +110,10 @@ impl TargetSearch {
         if length == 0.0 || !step.loss.is_finite() || hopeless {
             return false;
         }
-        self.asked = Asked::Step(step.x, step.residuals);
+        let mut predicted = step.residuals;
+        // Disagreement is a doubt, not a prediction: answers neither confirm nor refute it.
+        predicted.slice_mut(s![self.measured..]).fill(0.0);
+        self.asked = Asked::Step(step.x, predicted);
         true
     }
 
@@ -254,7 +262,7 @@ mod tests {
     fn search() -> TargetSearch {
         // The second start is a neighbour of the first, the third its mirror image, the fourth another basin.
         let starts = array![[0.5, 0.0], [0.51, 0.0], [-0.5, 0.0], [0.0, 0.8]];
-        TargetSearch::new(starts, 1)
+        TargetSearch::new(starts, 1, 1)
     }
 
     fn predict(x: ArrayView2<'_, f64>) -> Array2<f64> {

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::boundary_loss::BoundaryLoss;
 use crate::device::propose_backend;
+use crate::ensemble::{EnsembleSettings, fit_others};
 use crate::host_network::Precise;
 use crate::input_descent::{InputDescent, InputDescentSettings};
 use crate::levenberg_marquardt::LevenbergMarquardtSettings;
@@ -81,6 +82,9 @@ pub struct NeuralAdjoint {
     /// They run on the host, whatever the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levenberg_marquardt: Option<LevenbergMarquardtSettings>,
+    /// An ensemble in place of one surrogate, whose disagreement enters the descent and the ranking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<EnsembleSettings>,
 }
 
 impl Default for NeuralAdjoint {
@@ -91,6 +95,7 @@ impl Default for NeuralAdjoint {
             starts: Starts::default(),
             descent: InputDescentSettings::default(),
             levenberg_marquardt: None,
+            ensemble: None,
         }
     }
 }
@@ -102,6 +107,7 @@ impl NeuralAdjoint {
             return Err(InvalidArgument::new("start_count", expected, self.start_count));
         }
         self.levenberg_marquardt.as_ref().map_or(Ok(()), LevenbergMarquardtSettings::validate)?;
+        self.ensemble.as_ref().map_or(Ok(()), EnsembleSettings::validate)?;
         self.descent.validate()
     }
 }
@@ -111,6 +117,8 @@ impl Method for NeuralAdjoint {
 
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
         self.validate()?;
+        let members = self.ensemble.as_ref().map_or(1, |ensemble| ensemble.members);
+        let others = fit_others(&self.surrogate, members, data, context)?;
         let surrogate = Surrogate::fit(&self.surrogate, data, context)?;
         let mut stream = context.streams().stream("neural adjoint designs", 0);
         let count = data.len().min(LARGEST_DESIGN_COUNT);
@@ -119,6 +127,7 @@ impl Method for NeuralAdjoint {
         Ok(NeuralAdjointModel {
             settings: self.clone(),
             surrogate,
+            others,
             designs: designs.mapv(|value| value as f32),
             domain: data.domain().clone(),
             dataset_hash: data.content_hash(),
@@ -131,6 +140,8 @@ impl Method for NeuralAdjoint {
 pub struct NeuralAdjointModel {
     pub(crate) settings: NeuralAdjoint,
     pub(crate) surrogate: Surrogate,
+    /// The other members of an ensemble, standardised as the first.
+    pub(crate) others: Vec<Surrogate>,
     /// Training designs in standardised units, (n, `dim_x`): the empirical Ω.
     pub(crate) designs: Array2<f32>,
     pub(crate) domain: Domain,
@@ -138,9 +149,51 @@ pub struct NeuralAdjointModel {
 }
 
 impl NeuralAdjointModel {
-    /// The forward network.
+    /// The forward network; of an ensemble, the first.
     pub fn surrogate(&self) -> &Surrogate {
         &self.surrogate
+    }
+
+    /// All forward networks: one, but for an ensemble.
+    pub fn members(&self) -> impl Iterator<Item = &Surrogate> {
+        std::iter::once(&self.surrogate).chain(&self.others)
+    }
+
+    /// The mean of the members' predictions at designs x, (n, `dim_x`), and their variance, both (n, `dim_y`), in the
+    /// data's units; the variance is 0 where there is one member.
+    ///
+    /// # Errors
+    /// As [`Surrogate::predict`].
+    pub fn predict_with_disagreement(
+        &self,
+        x: ArrayView2<'_, f64>,
+    ) -> Result<(Array2<f64>, Array2<f64>), ProposeError> {
+        let predictions: Vec<Array2<f64>> =
+            self.members().map(|member| member.predict(x)).collect::<Result<_, _>>()?;
+        let zero = Array2::zeros((x.nrows(), self.surrogate.y.width()));
+        let count = predictions.len() as f64;
+        let mean = predictions.iter().fold(zero.clone(), |sum, prediction| sum + prediction) / count;
+        let square = |prediction: &Array2<f64>| (prediction - &mean).mapv(|value| value * value);
+        let variance = predictions.iter().map(square).fold(zero, |sum, square| sum + square) / count;
+        Ok((mean, variance))
+    }
+
+    /// The same ensemble under another κ; nothing is trained. A single surrogate has nothing to disagree with.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] where the weight is negative or not finite, or there is no ensemble.
+    pub fn with_disagreement_weight(&self, disagreement_weight: f64) -> Result<Self, InvalidArgument> {
+        let Some(ensemble) = &self.settings.ensemble else {
+            return Err(InvalidArgument::new("ensemble", "a model with several members", "one surrogate"));
+        };
+        let ensemble = Some(EnsembleSettings { disagreement_weight, ..ensemble.clone() });
+        let settings = NeuralAdjoint { ensemble, ..self.settings.clone() };
+        settings.validate()?;
+        Ok(Self { settings, ..self.clone() })
+    }
+
+    fn disagreement_weight(&self) -> f64 {
+        self.settings.ensemble.as_ref().map_or(0.0, |ensemble| ensemble.disagreement_weight)
     }
 
     /// The settings it was fitted with.
@@ -189,7 +242,9 @@ impl NeuralAdjointModel {
 
     /// The surrogate's misfit on the host.
     pub(crate) fn weighted_surrogate<F: Precise>(&self) -> Result<WeightedSurrogate<F>, ProposeError> {
-        WeightedSurrogate::new(&self.surrogate, self.settings.surrogate.activation).map_err(propose_backend)
+        let members: Vec<&Surrogate> = self.members().collect();
+        WeightedSurrogate::new(&members, self.settings.surrogate.activation, self.disagreement_weight())
+            .map_err(propose_backend)
     }
 
     pub(crate) fn boundary(&self) -> BoundaryLoss {
@@ -223,12 +278,13 @@ impl NeuralAdjointModel {
         let boundary = source.boundary;
         let reach = Reach::new(boundary, &self.designs);
         let targets = self.weighted_targets(y)?;
+        let padded = surrogate.weighted(self.surrogate.y.transform(y)?.view());
         let ranked: Vec<RankedEnds> = seeds
             .par_iter()
             .enumerate()
             .map(|(target, seed)| {
                 let starts = source.draw(*seed, targets.row(target));
-                let ends = surrogate.descend(starts.view(), targets.row(target), &reach, settings);
+                let ends = surrogate.descend(starts.view(), padded.row(target), &reach, settings);
                 RankedEnds::new(&ends, n, boundary, settings.boundary_weight)
             })
             .collect();
@@ -260,7 +316,8 @@ impl NeuralAdjointModel {
         let y = self.surrogate.y.transform(y)?;
         let (weights, unit) = self.surrogate.error_weights();
         let descent = InputDescent {
-            network: &self.surrogate.network,
+            networks: self.members().map(|member| &member.network).collect(),
+            disagreement: self.disagreement_weight(),
             settings: &self.settings.descent,
             weights: &weights,
             boundary: source.boundary,
@@ -300,7 +357,7 @@ impl InverseModel for NeuralAdjointModel {
     }
 
     fn parameter_count(&self) -> usize {
-        self.surrogate.parameter_count
+        self.members().map(Surrogate::parameter_count).sum()
     }
 
     fn propose(

@@ -31,6 +31,7 @@ impl PresetMethod for NeuralAdjoint {
                 starts: Starts::Prior,
                 descent: descent(100),
                 levenberg_marquardt: None,
+                ensemble: None,
             }),
             Source::Quick => Ok(Self {
                 surrogate: smooth_regression(vec![200; 3], 60),
@@ -39,6 +40,7 @@ impl PresetMethod for NeuralAdjoint {
                 // A step through 300 measurements costs several of the others'.
                 descent: descent(if task == "metamaterial" { 50 } else { 80 }),
                 levenberg_marquardt: None,
+                ensemble: None,
             }),
         }
     }
@@ -75,5 +77,6 @@ fn authors_preset(task: &str) -> Result<NeuralAdjoint, InvalidArgument> {
             ..InputDescentSettings::default()
         },
         levenberg_marquardt: None,
+        ensemble: None,
     })
 }
