@@ -54,10 +54,8 @@ impl CostFunction for Cost<'_> {
 
     fn cost(&self, z: &Vec<f64>) -> Result<f64, Error> {
         let (x, outside) = design(self.domain, z);
-        match self.objective.borrow_mut().call(&x) {
-            Some(error) => Ok(error + outside),
-            None => Err(Error::msg("the calls are spent")),
-        }
+        // An error would end the solver, but in its first evaluations it panics over one.
+        Ok(self.objective.borrow_mut().call(&x).map_or(f64::INFINITY, |error| error + outside))
     }
 }
 
@@ -71,7 +69,7 @@ fn nelder_mead(domain: &Domain, objective: &mut Objective, stream: &mut Stream) 
     let Ok(solver) = NelderMead::new(simplex).with_sd_tolerance(1e-30) else { return };
     let calls = objective.remaining() as u64;
     let cost = Cost { domain, objective: RefCell::new(objective) };
-    // The end of the calls is an error to the solver; what it has found was recorded call by call.
+    // What it has found was recorded call by call.
     let _ended = Executor::new(cost, solver).configure(|state| state.max_iters(calls)).run();
 }
 

@@ -106,14 +106,12 @@ impl TargetSearch {
         let length = largest_difference(step.x.view(), center.x.view());
         // The trust region, not the basin, limits a step that ends at the region's edge.
         let limited = length >= self.radius * (1.0 - 1e-9);
-        let hopeless = step.loss > DEAD_END_SHARE * center.loss && !limited && !self.is_descending;
+        let promise = squared_norm(step.residuals.slice(s![..self.measured]));
+        let hopeless = promise > DEAD_END_SHARE * center.loss && !limited && !self.is_descending;
         if length == 0.0 || !step.loss.is_finite() || hopeless {
             return false;
         }
-        let mut predicted = step.residuals;
-        // Disagreement is a doubt, not a prediction: answers neither confirm nor refute it.
-        predicted.slice_mut(s![self.measured..]).fill(0.0);
-        self.asked = Asked::Step(step.x, predicted);
+        self.asked = Asked::Step(step.x, step.residuals);
         true
     }
 
@@ -216,9 +214,10 @@ impl TargetSearch {
         let step = &new.x - &center.x;
         let length = largest_difference(new.x.view(), center.x.view());
         if new.loss.is_finite() {
+            // Of an ensemble, every member is corrected: along the step, none is in doubt any more.
             self.correction += &broyden_update(&step, &(&new.residuals - predicted));
         }
-        let promised = center.loss - squared_norm(predicted.view());
+        let promised = center.loss - squared_norm(predicted.slice(s![..self.measured]));
         let share = (center.loss - new.loss) / promised;
         if share > 0.75 && length > 0.5 * self.radius {
             self.radius *= 2.0;

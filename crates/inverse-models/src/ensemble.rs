@@ -21,7 +21,28 @@ use crate::surrogate::{RegressionSettings, Surrogate};
 /// A mistyped count fails with a message, not after days.
 pub(crate) const LARGEST_MEMBER_COUNT: usize = 64;
 
-/// An ensemble of surrogates in place of one.
+/// An ensemble of surrogates in place of one: the field [`NeuralAdjoint::ensemble`](crate::NeuralAdjoint::ensemble).
+///
+/// Adaptive searches and refinements of such a model take the disagreement in, too; it is kept in the model's file.
+///
+/// ```
+/// use inverse_core::{BoxPrior, Dataset, FitContext, FnSimulator, Method, RandomStreams, SimulatedTask};
+/// use inverse_models::{EnsembleSettings, NeuralAdjoint};
+///
+/// let parabola = FnSimulator::new(1, 1, |x, y| y[0] = x[0] * x[0])?;
+/// let task = SimulatedTask::new("parabola", parabola, BoxPrior::new(&[-1.0], &[1.0])?)?;
+/// let data = Dataset::from_task(&task, 500, &mut RandomStreams::new(0).stream("data", 0))?;
+/// let ensemble = Some(EnsembleSettings { members: 3, ..EnsembleSettings::default() });
+/// let mut method = NeuralAdjoint { ensemble, ..NeuralAdjoint::default() };
+/// method.surrogate.hidden = vec![32];
+/// method.surrogate.training.epochs = 30;
+/// method.surrogate.training.batch_size = 50;
+/// let model = method.fit(&data, &mut FitContext::new(0))?;
+/// // Where there was data the members agree; far away they do not.
+/// let (_, variance) = model.predict_with_disagreement(ndarray::array![[0.5], [5.0]].view())?;
+/// assert!(variance[[0, 0]] < 0.1 * variance[[1, 0]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnsembleSettings {
