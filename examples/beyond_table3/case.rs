@@ -120,12 +120,6 @@ impl<'a> Case<'a> {
         self.run(&mut model.adaptive_search(self.y.view(), self.calls, &settings, &mut rng)?, started)
     }
 
-    /// Fewer starts, each of a training design that the surrogate puts near the target.
-    fn screened(&self, model: &NeuralAdjointModel) -> Result<NeuralAdjointModel, StudyError> {
-        let descent = LevenbergMarquardtSettings::default();
-        Ok(model.with_starts(Starts::Screened).with_levenberg_marquardt(SCREENED_STARTS, descent)?)
-    }
-
     fn refined_neighbor(&self) -> Result<Outcome, StudyError> {
         let (started, mut rng) = (Instant::now(), self.streams.stream("search", 0));
         let refined = self.neighbor.clone().refine_with(&self.model)?;
@@ -165,6 +159,12 @@ impl<'a> Case<'a> {
         let proposals = on_surrogate(self.model.surrogate(), &mut *search, y, counts, &mut rng)?;
         self.run(&mut ProposalWalk::new(proposals, self.y.ncols()), started)
     }
+}
+
+/// Fewer starts, each of a training design that the surrogate puts near the target.
+fn screened(model: &NeuralAdjointModel) -> Result<NeuralAdjointModel, StudyError> {
+    let descent = LevenbergMarquardtSettings::default();
+    Ok(model.with_starts(Starts::Screened).with_levenberg_marquardt(SCREENED_STARTS, descent)?)
 }
 
 /// What a search did.
@@ -221,9 +221,9 @@ pub(crate) fn compare(case: &Case<'_>, results: &mut Results) -> Result<(), Stud
     run("NA, Adam", &|| case.blind(&case.adam()?))?;
     run("NA, Levenberg–Marquardt", &|| case.blind(&case.model))?;
     run("adaptive NA", &|| case.adaptive(&case.model))?;
-    run("adaptive NA, screened", &|| case.adaptive(&case.screened(&case.model)?))?;
+    run("adaptive NA, screened", &|| case.adaptive(&screened(&case.model)?))?;
     if let Some(ensemble) = &case.ensemble {
-        run("adaptive NA, ensemble", &|| case.adaptive(&case.screened(ensemble)?))?;
+        run("adaptive NA, ensemble", &|| case.adaptive(&screened(ensemble)?))?;
     }
     run("nearest neighbour, refined", &|| case.refined_neighbor())?;
     if let Some(simulator) = &case.gradient {
@@ -238,7 +238,7 @@ pub(crate) fn time(case: &Case<'_>, targets: usize, times: &mut Vec<Time>) -> Re
     let settings = AdaptiveSearchSettings::default();
     let mut rng = case.streams.stream("timed search", 0);
     let start = Instant::now();
-    let model = case.screened(&case.model)?;
+    let model = screened(&case.model)?;
     let mut search = model.adaptive_search(data.y(), TIMED_CALLS, &settings, &mut rng)?;
     let errors = resimulate_search(case.task, &mut search, data.y(), TIMED_CALLS, &mut rng)?;
     let adaptive = start.elapsed().as_secs_f64();

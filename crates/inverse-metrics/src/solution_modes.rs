@@ -106,7 +106,9 @@ impl SolutionModes {
         let linking_length = linkage * reach(&reference);
         let components = components(&reference, linking_length);
         let mut sizes = vec![0_usize; reference.nrows()];
-        components.iter().for_each(|component| sizes[*component] += 1);
+        for component in &components {
+            sizes[*component] += 1;
+        }
         let least = (least_share * reference.nrows() as f64).max(1.0);
         let mut numbers = vec![None; sizes.len()];
         let mut count = 0;
@@ -194,11 +196,10 @@ fn components(designs: &Array2<f64>, length: f64) -> Vec<usize> {
         labels[first] = first;
         waiting.push(first);
         while let Some(design) = waiting.pop() {
-            for other in first + 1..designs.nrows() {
-                if labels[other] == usize::MAX
-                    && squared_distance(designs.row(design), designs.row(other)) <= length * length
-                {
-                    labels[other] = first;
+            let others = labels.iter_mut().enumerate().skip(first + 1);
+            for (other, label) in others.filter(|(_, label)| **label == usize::MAX) {
+                if squared_distance(designs.row(design), designs.row(other)) <= length * length {
+                    *label = first;
                     waiting.push(other);
                 }
             }

@@ -42,8 +42,10 @@ impl TimedErrors {
         if let Some(bad) = seconds.iter().find(|time| !(**time >= 0.0 && time.is_finite())) {
             return Err(InvalidArgument::new("seconds", "times of at least 0", bad).into());
         }
-        if let Some(pair) = seconds.windows(2).find(|pair| pair[1] < pair[0]) {
-            let found = format!("{} after {}", pair[1], pair[0]);
+        if let Some((later, earlier)) =
+            seconds.iter().skip(1).zip(&seconds).find(|(later, earlier)| later < earlier)
+        {
+            let found = format!("{later} after {earlier}");
             return Err(InvalidArgument::new("seconds", "times in order", found).into());
         }
         Ok(Self { errors, seconds })

@@ -316,11 +316,12 @@ impl Search for AdaptiveNeuralAdjoint {
             let mut residuals = self.y_factors.clone();
             let measured = y.row(target).len();
             // What an ensemble adds is measured from the center, where it is 0.
-            residuals
-                .slice_mut(s![..measured])
-                .zip_mut_with(&(&y.row(target) - &self.y.row(target)), |factor, difference| {
-                    *factor *= difference
-                });
+            residuals.slice_mut(s![..measured]).zip_mut_with(
+                &(&y.row(target) - &self.y.row(target)),
+                |factor, difference| {
+                    *factor *= difference;
+                },
+            );
             search.learn(residuals, &self.settings);
         }
         Ok(())

@@ -269,8 +269,7 @@ fn normal_step(
             let diagonal = factor[[i, i]] + damping;
             if i == j {
                 let pivot = diagonal - inner;
-                // NaN is refused, too.
-                if !(pivot > LEAST_PIVOT_SHARE * diagonal) {
+                if pivot.is_nan() || pivot <= LEAST_PIVOT_SHARE * diagonal {
                     return None;
                 }
                 factor[[i, i]] = pivot.sqrt();

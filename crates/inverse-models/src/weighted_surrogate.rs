@@ -116,7 +116,9 @@ impl<F: Precise> WeightedSurrogate<F> {
             return mean;
         }
         let last = mean.clone();
-        members.iter().for_each(|member| mean += member);
+        for member in &members {
+            mean += member;
+        }
         mean /= count;
         let blocks = self.width() / self.roots.len() - 1;
         if blocks == 0 {
