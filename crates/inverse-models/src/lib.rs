@@ -47,6 +47,7 @@ mod adaptive_target;
 mod boundary_loss;
 mod cinn;
 mod cvae;
+mod damped_step;
 mod deterministic_proposals;
 mod device;
 mod direct_regression;

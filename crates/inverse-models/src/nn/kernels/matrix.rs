@@ -87,6 +87,10 @@ pub(super) fn multiply(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate
 /// a · b on one thread, for any strides; its rounding depends on the numbers of rows and columns.
 pub(crate) fn product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array2<f32> {
     let (rows, columns) = (a.nrows(), b.ncols());
+    if a.ncols() == 0 {
+        // A slice without elements has forgotten how many rows there are.
+        return Array2::zeros((rows, columns));
+    }
     let mut out = vec![0.0; rows * columns];
     let (a, b) = (Flat::new(a), Flat::new(b));
     multiply(&mut out, a.matrix(), b.matrix(), false);
