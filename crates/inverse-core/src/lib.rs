@@ -35,6 +35,7 @@ mod error;
 mod marginal;
 mod model;
 mod observer;
+mod optimizer_search;
 mod prior;
 mod random;
 mod search;
@@ -51,6 +52,7 @@ pub use error::{DataError, FitError, InvalidArgument, ProposeError, SimulationEr
 pub use marginal::{IndependentPrior, Marginal};
 pub use model::{InverseModel, Method, Proposals, check_request};
 pub use observer::{EpochReport, Observer, Signal, Silent};
+pub use optimizer_search::{Objective, OptimizerSearch};
 pub use prior::{BoxPrior, Prior};
 pub use random::{RandomStreams, Stream};
 pub use search::{ProposalWalk, Search};

@@ -22,6 +22,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`resimulate_search_timed`] gives the same by wall time. [`SolutionModes`] counts how many distinct solutions a search
+//! has found, because one perfect answer is not the whole inverse.
+//!
 //! Where a model should propose every solution and not only a good one, [`Mmd`] compares its proposals with a
 //! sample of the true posterior, which [`ReferencePosterior`] draws by rejection.
 
@@ -32,6 +35,8 @@ mod mmd;
 mod reference_posterior;
 mod resimulation;
 mod resimulation_error;
+mod solution_modes;
+mod timed_resimulation;
 
 pub use bootstrap::ConfidenceInterval;
 pub use error::MetricError;
@@ -39,3 +44,5 @@ pub use mmd::{Mmd, MmdEstimator};
 pub use reference_posterior::{PosteriorSample, ReferencePosterior};
 pub use resimulation::{resimulate, resimulate_search};
 pub use resimulation_error::{ErrorCurve, ResimulationErrors};
+pub use solution_modes::{ModeClustering, ModeCoverage, SolutionModes};
+pub use timed_resimulation::{TimedErrors, record_search, resimulate_search_timed};

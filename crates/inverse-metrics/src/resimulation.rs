@@ -100,6 +100,18 @@ pub fn resimulate_search(
     budget: usize,
     rng: &mut dyn Rng,
 ) -> Result<ResimulationErrors, MetricError> {
+    follow_search(simulator, search, y, budget, rng, |_| ())
+}
+
+/// [`resimulate_search`], which shows every call's designs once they are answered.
+pub(crate) fn follow_search(
+    simulator: &dyn Simulator,
+    search: &mut dyn Search,
+    y: ArrayView2<'_, f64>,
+    budget: usize,
+    rng: &mut dyn Rng,
+    mut answered: impl FnMut(ArrayView2<'_, f64>),
+) -> Result<ResimulationErrors, MetricError> {
     check_matrix("y", y, simulator.dim_y())?;
     if y.nrows() == 0 {
         return Err(InvalidArgument::new("y", "at least one target", "none").into());
@@ -118,6 +130,7 @@ pub fn resimulate_search(
         let answers = simulate_finite(simulator, designs.view())?;
         errors.extend(answers.rows().into_iter().zip(y.rows()).map(|(row, y)| squared_error(row, y)));
         search.tell(answers.view())?;
+        answered(designs.view());
     }
     let errors = Array2::from_shape_vec((budget, y.nrows()), errors)
         .map_err(|error| InvalidArgument::new("search", "one design a target and call", error))?;

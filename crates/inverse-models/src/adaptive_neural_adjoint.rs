@@ -15,11 +15,12 @@
 //! x_(k+1) = argmin ‖m(x) − y‖²,   ‖x − x_c‖_∞ ≤ Δ, x within reach
 //! ```
 //!
-//! by Levenberg–Marquardt steps in `f64`. The trust region Δ follows how well m predicted (Moré 1983). Where calls stop
+//! by Levenberg–Marquardt steps in `f64`. With an ensemble, the squared norm also takes in by how much the members
+//! disagree on what the step from x_c will change, times κ. The trust region Δ follows how well m predicted (Moré 1983). Where calls stop
 //! paying, or m itself sees no solution in its basin, the search goes on from the next-best distinct basin.
 
 use inverse_core::{InvalidArgument, Proposals, ProposeError, Search, check_matrix};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -106,11 +107,11 @@ pub struct AdaptiveNeuralAdjoint {
     reach: Reach,
     /// Mean and scale of x.
     x_units: (Array1<f64>, Array1<f64>),
-    /// What turns y − y' into weighted residuals, (`dim_y`).
+    /// What turns y − y' into weighted residuals, and zeros behind them, one each of the surrogate's.
     y_factors: Array1<f64>,
     /// Targets in the data's units, (targets, `dim_y`).
     y: Array2<f64>,
-    /// Targets as the weighted surrogate measures them, (targets, `dim_y`).
+    /// Targets as the weighted surrogate measures them, (targets, residuals).
     weighted_y: Array2<f64>,
     /// The first start of each target in the data's units: the first call is that design to the last bit.
     first: Array2<f64>,
@@ -195,7 +196,8 @@ impl AdaptiveNeuralAdjoint {
                 designs.select(Axis(0), &rows)
             };
             first.row_mut(target).assign(&designs.row(0));
-            searches.push(TargetSearch::new(x_scale.transform(designs.view())?, y.ncols()));
+            let designs = x_scale.transform(designs.view())?;
+            searches.push(TargetSearch::new(designs, y.ncols(), surrogate.width()));
         }
         Ok(Self {
             weighted_y: surrogate.weighted(y_scale.transform(y)?.view()),
@@ -311,7 +313,15 @@ impl Search for AdaptiveNeuralAdjoint {
             return Err(InvalidArgument::new("y", "answers to designs that were asked for", "others").into());
         }
         for (target, search) in self.searches.iter_mut().enumerate() {
-            let residuals = (&y.row(target) - &self.y.row(target)) * &self.y_factors;
+            let mut residuals = self.y_factors.clone();
+            let measured = y.row(target).len();
+            // What an ensemble adds is measured from the center, where it is 0.
+            residuals.slice_mut(s![..measured]).zip_mut_with(
+                &(&y.row(target) - &self.y.row(target)),
+                |factor, difference| {
+                    *factor *= difference;
+                },
+            );
             search.learn(residuals, &self.settings);
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! All quantities are standardised: x as the surrogate's input, residuals weighted as in
 //! [`WeightedSurrogate`](crate::weighted_surrogate::WeightedSurrogate), so that a loss is a squared norm.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 use rand::{Rng, RngExt};
 
 use crate::adaptive_neural_adjoint::AdaptiveSearchSettings;
@@ -43,6 +43,8 @@ enum Asked {
 pub(crate) struct TargetSearch {
     /// Designs that open basins, (n, `dim_x`), best first.
     starts: Array2<f64>,
+    /// Residuals that the simulator answers for; those behind them are an ensemble's disagreement.
+    measured: usize,
     untried: Vec<usize>,
     tried: Vec<usize>,
     center: Option<Center>,
@@ -61,15 +63,18 @@ pub(crate) struct TargetSearch {
 
 impl TargetSearch {
     /// A search whose first design is the first of `starts`.
-    pub(crate) fn new(starts: Array2<f64>, dim_y: usize) -> Self {
+    ///
+    /// * `residuals`: how many there are, of which the first `measured` come from the simulator
+    pub(crate) fn new(starts: Array2<f64>, measured: usize, residuals: usize) -> Self {
         let (count, dim_x) = starts.dim();
         Self {
             starts,
+            measured,
             untried: (0..count).collect(),
             tried: Vec::new(),
             center: None,
             best: None,
-            correction: Array2::zeros((dim_x, dim_y)),
+            correction: Array2::zeros((dim_x, residuals)),
             radius: 0.0,
             failures: 0,
             is_descending: false,
@@ -101,7 +106,8 @@ impl TargetSearch {
         let length = largest_difference(step.x.view(), center.x.view());
         // The trust region, not the basin, limits a step that ends at the region's edge.
         let limited = length >= self.radius * (1.0 - 1e-9);
-        let hopeless = step.loss > DEAD_END_SHARE * center.loss && !limited && !self.is_descending;
+        let promise = squared_norm(step.residuals.slice(s![..self.measured]));
+        let hopeless = promise > DEAD_END_SHARE * center.loss && !limited && !self.is_descending;
         if length == 0.0 || !step.loss.is_finite() || hopeless {
             return false;
         }
@@ -208,9 +214,10 @@ impl TargetSearch {
         let step = &new.x - &center.x;
         let length = largest_difference(new.x.view(), center.x.view());
         if new.loss.is_finite() {
+            // Of an ensemble, every member is corrected: along the step, none is in doubt any more.
             self.correction += &broyden_update(&step, &(&new.residuals - predicted));
         }
-        let promised = center.loss - squared_norm(predicted.view());
+        let promised = center.loss - squared_norm(predicted.slice(s![..self.measured]));
         let share = (center.loss - new.loss) / promised;
         if share > 0.75 && length > 0.5 * self.radius {
             self.radius *= 2.0;
@@ -254,7 +261,7 @@ mod tests {
     fn search() -> TargetSearch {
         // The second start is a neighbour of the first, the third its mirror image, the fourth another basin.
         let starts = array![[0.5, 0.0], [0.51, 0.0], [-0.5, 0.0], [0.0, 0.8]];
-        TargetSearch::new(starts, 1)
+        TargetSearch::new(starts, 1, 1)
     }
 
     fn predict(x: ArrayView2<'_, f64>) -> Array2<f64> {

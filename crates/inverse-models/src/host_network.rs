@@ -4,13 +4,15 @@ use std::ops::MulAssign;
 
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, LinalgScalar, s};
 
-use crate::nn::{Activation, FrozenMlp};
+use crate::nn::{Activation, FrozenMlp, product};
 
 /// The two precisions a network can be evaluated in.
 pub(crate) trait Precise: LinalgScalar + MulAssign + Send + Sync {
     fn from_single(value: f32) -> Self;
     fn from_double(value: f64) -> Self;
     fn double(self) -> f64;
+    /// a · b, (rows, columns), for a, (rows, k), and b, (k, columns).
+    fn product(a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>) -> Array2<Self>;
     /// Replaces each z by its activation, and writes the derivative at z.
     fn activate(activation: Activation, values: &mut [Self], slopes: &mut [Self]);
 }
@@ -26,6 +28,10 @@ impl Precise for f32 {
 
     fn double(self) -> f64 {
         f64::from(self)
+    }
+
+    fn product(a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>) -> Array2<Self> {
+        product(a, b)
     }
 
     fn activate(activation: Activation, values: &mut [Self], slopes: &mut [Self]) {
@@ -44,6 +50,11 @@ impl Precise for f64 {
 
     fn double(self) -> f64 {
         self
+    }
+
+    /// Its rounding does not depend on the number of rows: one search's targets do not influence each other.
+    fn product(a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>) -> Array2<Self> {
+        a.dot(&b)
     }
 
     fn activate(activation: Activation, values: &mut [Self], slopes: &mut [Self]) {
@@ -129,7 +140,7 @@ impl<F: Precise> HostNetwork<F> {
         let mut value = x.mapv(F::from_double);
         let mut slopes = Vec::with_capacity(self.layers.len());
         for (index, (weight, bias)) in self.layers.iter().enumerate() {
-            value = value.dot(&weight.t()) + bias;
+            value = F::product(value.view(), weight.t()) + bias;
             if index + 1 < self.layers.len() {
                 value = value.as_standard_layout().into_owned();
                 let mut slope = Array2::zeros(value.dim());
@@ -149,7 +160,7 @@ impl<F: Precise> HostNetwork<F> {
         for (index, (weight, _)) in self.layers.iter().enumerate() {
             let width = weight.nrows();
             let mut next = match tangent {
-                Some(tangent) => tangent.dot(&weight.t()),
+                Some(tangent) => F::product(tangent.view(), weight.t()),
                 None => Array2::from_shape_fn((rows * self.inputs, width), |(row, output)| {
                     weight[[output, row % self.inputs]]
                 }),
@@ -180,7 +191,7 @@ impl<F: Precise> HostNetwork<F> {
                 if let Some(slope) = slopes.get(index) {
                     adjoint *= slope;
                 }
-                adjoint = adjoint.dot(weight);
+                adjoint = F::product(adjoint.view(), weight.view());
             }
             jacobian.slice_mut(s![.., .., output]).assign(&adjoint);
         }

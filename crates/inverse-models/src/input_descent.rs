@@ -5,6 +5,7 @@ use inverse_core::InvalidArgument;
 use serde::{Deserialize, Serialize};
 
 use crate::boundary_loss::BoundaryLoss;
+use crate::ensemble::loss_and_gradient;
 use crate::nn::{FrozenMlp, PLATEAU_THRESHOLD, Schedule};
 
 /// Adam's constants; the paper cites them as published.
@@ -76,7 +77,10 @@ impl InputDescentSettings {
 
 /// A descent on one network; all quantities in standardised units.
 pub(crate) struct InputDescent<'a> {
-    pub(crate) network: &'a FrozenMlp,
+    /// One, or the members of an ensemble.
+    pub(crate) networks: Vec<&'a FrozenMlp>,
+    /// κ of an ensemble.
+    pub(crate) disagreement: f64,
     pub(crate) settings: &'a InputDescentSettings,
     /// Weight of each output's squared error.
     pub(crate) weights: &'a [f32],
@@ -89,7 +93,7 @@ pub(crate) struct DescentEnd {
     pub(crate) designs: Tensor,
     /// Squared error plus boundary loss, (rows).
     pub(crate) losses: Tensor,
-    /// Squared error alone, (rows).
+    /// Squared error, with the members' disagreement, alone, (rows).
     pub(crate) errors: Tensor,
 }
 
@@ -105,7 +109,7 @@ impl InputDescent<'_> {
     /// together, equally many for each.
     pub(crate) fn run(&self, starts: &Tensor, y: &Tensor) -> Result<DescentEnd> {
         #[cfg(feature = "cuda")]
-        if starts.device().is_cuda() {
+        if starts.device().is_cuda() && self.networks.len() == 1 {
             return self.run_on_cuda(starts, y);
         }
         let (targets, outputs) = y.dims2()?;
@@ -159,7 +163,7 @@ impl InputDescent<'_> {
         };
         let exact = (settings.full_precision_share * steps as f64).ceil() as usize;
         let floats = |values: &[f64]| values.iter().map(|value| *value as f32).collect();
-        let network = self.network.on_cuda();
+        let network = self.networks[0].on_cuda();
         let descent = CudaDescent {
             network: &network,
             weights: self.weights,
@@ -177,7 +181,10 @@ impl InputDescent<'_> {
     }
 
     fn evaluate(&self, x: &Tensor, y: &Tensor) -> Result<Evaluation> {
-        let (error, gradient) = self.network.error_and_gradient(x, y, self.weights)?;
+        let (error, gradient) = match self.networks[..] {
+            [network] => network.error_and_gradient(x, y, self.weights)?,
+            _ => loss_and_gradient(&self.networks, x, y, self.weights, self.disagreement)?,
+        };
         let weight = self.settings.boundary_weight;
         if weight == 0.0 {
             return Ok(Evaluation { loss: error.clone(), error, gradient });

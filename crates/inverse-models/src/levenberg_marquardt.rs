@@ -10,9 +10,10 @@
 //! others (Moré 1978). Variables stay between bounds: one that a step would push through its bound is held there.
 
 use inverse_core::InvalidArgument;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
+use crate::damped_step::damped_step;
 use crate::host_network::Evaluation;
 
 /// Damping is raised at least to this after a step that failed: from almost nothing it would take many tries.
@@ -238,60 +239,10 @@ impl LeastSquares {
     }
 }
 
-/// The p of min ‖r + J p‖² + μ ‖p‖², by Householder reflections of [J; √μ I] p = [−r; 0].
-///
-/// The normal equations would square the condition number, and be singular where J has fewer rows than columns.
-///
-/// * `jacobian`: Jᵀ, (variables, residuals)
-fn damped_step(jacobian: ArrayView2<'_, f64>, residuals: ArrayView1<'_, f64>, damping: f64) -> Array1<f64> {
-    let (variables, count) = jacobian.dim();
-    // Row i holds column i of the system, so that reflections run along contiguous memory.
-    let mut columns = Array2::zeros((variables + 1, count + variables));
-    columns.slice_mut(s![..variables, ..count]).assign(&jacobian);
-    columns.slice_mut(s![variables, ..count]).assign(&residuals.mapv(|value| -value));
-    for i in 0..variables {
-        columns[[i, count + i]] = damping.sqrt();
-    }
-    let mut diagonal = Array1::zeros(variables);
-    for i in 0..variables {
-        let (mut left, mut right) = columns.view_mut().split_at(Axis(0), i + 1);
-        let mut reflector = left.slice_mut(s![i, i..]);
-        diagonal[i] = make_reflector(&mut reflector);
-        for mut column in right.rows_mut() {
-            let mut column = column.slice_mut(s![i..]);
-            let share = reflector.dot(&column);
-            column.scaled_add(-share, &reflector);
-        }
-    }
-    let mut step = Array1::zeros(variables);
-    for i in (0..variables).rev() {
-        let mut sum = columns[[variables, i]];
-        for k in i + 1..variables {
-            sum -= columns[[k, i]] * step[k];
-        }
-        step[i] = if diagonal[i] == 0.0 { 0.0 } else { sum / diagonal[i] };
-    }
-    step
-}
-
-/// Turns a column into the v, with ‖v‖² = 2, of the reflection 1 − v vᵀ that leaves its first entry alone;
-/// returns that entry.
-fn make_reflector(column: &mut ArrayViewMut1<'_, f64>) -> f64 {
-    let norm = column.dot(column).sqrt();
-    if norm == 0.0 {
-        return 0.0;
-    }
-    let first = if column[0] > 0.0 { -norm } else { norm };
-    column[0] -= first;
-    let length = column.dot(column);
-    *column *= (2.0 / length).sqrt();
-    first
-}
-
 #[cfg(test)]
 mod tests {
     use approx::assert_abs_diff_eq;
-    use ndarray::{Array3, array};
+    use ndarray::{Array3, array, s};
 
     use super::*;
 
@@ -319,20 +270,6 @@ mod tests {
             tolerance: 1e-28,
             least_decrease: 1e-9,
             ..Default::default()
-        }
-    }
-
-    #[test]
-    fn steps_solve_the_damped_normal_equations() {
-        for (variables, count) in [(1, 1), (2, 5), (4, 1), (3, 3)] {
-            let entry = |(i, j): (usize, usize)| ((7 * i + 3 * j) as f64).sin();
-            let jacobian = Array2::from_shape_fn((variables, count), entry);
-            let residuals = Array1::from_shape_fn(count, |j| (j as f64 + 0.5).cos());
-            for damping in [1e-6, 0.3] {
-                let step = damped_step(jacobian.view(), residuals.view(), damping);
-                let gradient = jacobian.dot(&(&residuals + &jacobian.t().dot(&step))) + damping * &step;
-                assert_abs_diff_eq!(gradient, Array1::zeros(variables), epsilon = 1e-13);
-            }
         }
     }
 

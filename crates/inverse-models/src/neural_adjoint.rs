@@ -13,21 +13,23 @@
 
 use inverse_core::{
     Dataset, Domain, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
-    RandomStreams, check_request,
+    check_request,
 };
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
+use rand::Rng;
 use rand::seq::index;
-use rand::{Rng, RngExt};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::boundary_loss::BoundaryLoss;
 use crate::device::propose_backend;
+use crate::ensemble::{EnsembleSettings, fit_others};
 use crate::host_network::Precise;
 use crate::input_descent::{InputDescent, InputDescentSettings};
 use crate::levenberg_marquardt::LevenbergMarquardtSettings;
 use crate::presets::PresetMethod;
 use crate::standardized_data::{array, tensor};
+use crate::starts::{Screen, StartSource, Starts};
 use crate::surrogate::{RegressionSettings, Surrogate};
 use crate::weighted_surrogate::{RankedEnds, Reach, WeightedSurrogate};
 
@@ -42,18 +44,6 @@ const DEVICE_GROUP_ROWS: usize = 1 << 20;
 
 /// Training designs that a model keeps to draw starts from.
 const LARGEST_DESIGN_COUNT: usize = 1 << 14;
-
-/// Where designs start: the Ω of section 8.2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Starts {
-    /// Designs of the training data: draws from the prior ("add Ω" in Table 5).
-    #[default]
-    Prior,
-    /// Uniform over the domain (Table 5 without Ω).
-    Uniform,
-}
 
 /// Settings of the Neural-Adjoint method.
 ///
@@ -92,6 +82,9 @@ pub struct NeuralAdjoint {
     /// They run on the host, whatever the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levenberg_marquardt: Option<LevenbergMarquardtSettings>,
+    /// An ensemble in place of one surrogate, whose disagreement enters the descent and the ranking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<EnsembleSettings>,
 }
 
 impl Default for NeuralAdjoint {
@@ -102,6 +95,7 @@ impl Default for NeuralAdjoint {
             starts: Starts::default(),
             descent: InputDescentSettings::default(),
             levenberg_marquardt: None,
+            ensemble: None,
         }
     }
 }
@@ -113,6 +107,7 @@ impl NeuralAdjoint {
             return Err(InvalidArgument::new("start_count", expected, self.start_count));
         }
         self.levenberg_marquardt.as_ref().map_or(Ok(()), LevenbergMarquardtSettings::validate)?;
+        self.ensemble.as_ref().map_or(Ok(()), EnsembleSettings::validate)?;
         self.descent.validate()
     }
 }
@@ -122,6 +117,8 @@ impl Method for NeuralAdjoint {
 
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
         self.validate()?;
+        let members = self.ensemble.as_ref().map_or(1, |ensemble| ensemble.members);
+        let others = fit_others(&self.surrogate, members, data, context)?;
         let surrogate = Surrogate::fit(&self.surrogate, data, context)?;
         let mut stream = context.streams().stream("neural adjoint designs", 0);
         let count = data.len().min(LARGEST_DESIGN_COUNT);
@@ -130,6 +127,7 @@ impl Method for NeuralAdjoint {
         Ok(NeuralAdjointModel {
             settings: self.clone(),
             surrogate,
+            others,
             designs: designs.mapv(|value| value as f32),
             domain: data.domain().clone(),
             dataset_hash: data.content_hash(),
@@ -142,6 +140,8 @@ impl Method for NeuralAdjoint {
 pub struct NeuralAdjointModel {
     pub(crate) settings: NeuralAdjoint,
     pub(crate) surrogate: Surrogate,
+    /// The other members of an ensemble, standardised as the first.
+    pub(crate) others: Vec<Surrogate>,
     /// Training designs in standardised units, (n, `dim_x`): the empirical Ω.
     pub(crate) designs: Array2<f32>,
     pub(crate) domain: Domain,
@@ -149,9 +149,51 @@ pub struct NeuralAdjointModel {
 }
 
 impl NeuralAdjointModel {
-    /// The forward network.
+    /// The forward network; of an ensemble, the first.
     pub fn surrogate(&self) -> &Surrogate {
         &self.surrogate
+    }
+
+    /// All forward networks: one, but for an ensemble.
+    pub fn members(&self) -> impl Iterator<Item = &Surrogate> {
+        std::iter::once(&self.surrogate).chain(&self.others)
+    }
+
+    /// The mean of the members' predictions at designs x, (n, `dim_x`), and their variance, both (n, `dim_y`), in the
+    /// data's units; the variance is 0 where there is one member.
+    ///
+    /// # Errors
+    /// As [`Surrogate::predict`].
+    pub fn predict_with_disagreement(
+        &self,
+        x: ArrayView2<'_, f64>,
+    ) -> Result<(Array2<f64>, Array2<f64>), ProposeError> {
+        let predictions: Vec<Array2<f64>> =
+            self.members().map(|member| member.predict(x)).collect::<Result<_, _>>()?;
+        let zero = Array2::zeros((x.nrows(), self.surrogate.y.width()));
+        let count = predictions.len() as f64;
+        let mean = predictions.iter().fold(zero.clone(), |sum, prediction| sum + prediction) / count;
+        let square = |prediction: &Array2<f64>| (prediction - &mean).mapv(|value| value * value);
+        let variance = predictions.iter().map(square).fold(zero, |sum, square| sum + square) / count;
+        Ok((mean, variance))
+    }
+
+    /// The same ensemble under another κ; nothing is trained. A single surrogate has nothing to disagree with.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] where the weight is negative or not finite, or there is no ensemble.
+    pub fn with_disagreement_weight(&self, disagreement_weight: f64) -> Result<Self, InvalidArgument> {
+        let Some(ensemble) = &self.settings.ensemble else {
+            return Err(InvalidArgument::new("ensemble", "a model with several members", "one surrogate"));
+        };
+        let ensemble = Some(EnsembleSettings { disagreement_weight, ..ensemble.clone() });
+        let settings = NeuralAdjoint { ensemble, ..self.settings.clone() };
+        settings.validate()?;
+        Ok(Self { settings, ..self.clone() })
+    }
+
+    fn disagreement_weight(&self) -> f64 {
+        self.settings.ensemble.as_ref().map_or(0.0, |ensemble| ensemble.disagreement_weight)
     }
 
     /// The settings it was fitted with.
@@ -192,57 +234,58 @@ impl NeuralAdjointModel {
         Ok(Self { settings, ..self.clone() })
     }
 
+    /// The same model with other starts.
+    #[must_use]
+    pub fn with_starts(&self, starts: Starts) -> Self {
+        Self { settings: NeuralAdjoint { starts, ..self.settings.clone() }, ..self.clone() }
+    }
+
     /// The surrogate's misfit on the host.
     pub(crate) fn weighted_surrogate<F: Precise>(&self) -> Result<WeightedSurrogate<F>, ProposeError> {
-        WeightedSurrogate::new(&self.surrogate, self.settings.surrogate.activation).map_err(propose_backend)
+        let members: Vec<&Surrogate> = self.members().collect();
+        WeightedSurrogate::new(&members, self.settings.surrogate.activation, self.disagreement_weight())
+            .map_err(propose_backend)
     }
 
     pub(crate) fn boundary(&self) -> BoundaryLoss {
         BoundaryLoss::new(&self.domain, &self.surrogate.x)
     }
 
-    /// Starts of one target in standardised units, (`start_count`, `dim_x`).
-    fn starts(&self, seed: u64) -> Array2<f64> {
-        let mut stream = RandomStreams::new(seed).stream("neural adjoint starts", 0);
-        let count = self.settings.start_count;
-        match self.settings.starts {
-            Starts::Prior => {
-                // Without replacement as long as the designs last: equal starts would be wasted work.
-                let rows = self.designs.nrows();
-                let mut chosen = Vec::with_capacity(count);
-                while chosen.len() < count {
-                    chosen.extend(index::sample(&mut stream, rows, rows.min(count - chosen.len())));
-                }
-                self.designs.select(Axis(0), &chosen).mapv(f64::from)
-            }
-            Starts::Uniform => {
-                let BoundaryLoss { center, half_range: half } = self.boundary();
-                Array2::from_shape_fn((count, center.len()), |(_, column)| {
-                    center[column] + half[column] * stream.random_range(-1.0..=1.0)
-                })
-            }
-        }
+    /// What draws the starts of every target; `boundary` is the model's own.
+    fn start_source<'a>(&'a self, boundary: &'a BoundaryLoss) -> Result<StartSource<'a>, ProposeError> {
+        let NeuralAdjoint { starts, start_count: count, .. } = self.settings;
+        let screened = starts == Starts::Screened;
+        let screen = screened.then(|| Screen::new(&self.surrogate, &self.designs)).transpose()?;
+        Ok(StartSource { starts, count, designs: &self.designs, boundary, screen })
+    }
+
+    /// Standardised targets, each y times the root of its weight, (targets, `dim_y`).
+    fn weighted_targets(&self, y: ArrayView2<'_, f64>) -> Result<Array2<f64>, ProposeError> {
+        let roots: Array1<f64> =
+            self.surrogate.error_weights().0.iter().map(|weight| f64::from(*weight).sqrt()).collect();
+        Ok(self.surrogate.y.transform(y)? * roots)
     }
 
     /// [`NeuralAdjointModel::propose_group`] by Levenberg–Marquardt.
     fn propose_by_least_squares(
         &self,
         y: ArrayView2<'_, f64>,
-        seeds: &[u64],
+        (seeds, source): (&[u64], &StartSource<'_>),
         n: usize,
         settings: &LevenbergMarquardtSettings,
     ) -> Result<(Array2<f64>, Vec<f64>), ProposeError> {
         let surrogate = self.weighted_surrogate::<f32>()?;
-        let boundary = self.boundary();
-        let reach = Reach::new(&boundary, &self.designs);
-        let targets = surrogate.weighted(self.surrogate.y.transform(y)?.view());
+        let boundary = source.boundary;
+        let reach = Reach::new(boundary, &self.designs);
+        let targets = self.weighted_targets(y)?;
+        let padded = surrogate.weighted(self.surrogate.y.transform(y)?.view());
         let ranked: Vec<RankedEnds> = seeds
             .par_iter()
             .enumerate()
             .map(|(target, seed)| {
-                let starts = self.starts(*seed);
-                let ends = surrogate.descend(starts.view(), targets.row(target), &reach, settings);
-                RankedEnds::new(&ends, n, &boundary, settings.boundary_weight)
+                let starts = source.draw(*seed, targets.row(target));
+                let ends = surrogate.descend(starts.view(), padded.row(target), &reach, settings);
+                RankedEnds::new(&ends, n, boundary, settings.boundary_weight)
             })
             .collect();
         let designs: Vec<_> = ranked.iter().map(|ends| ends.designs.view()).collect();
@@ -257,25 +300,27 @@ impl NeuralAdjointModel {
     fn propose_group(
         &self,
         y: ArrayView2<'_, f64>,
-        seeds: &[u64],
+        (seeds, source): (&[u64], &StartSource<'_>),
         n: usize,
     ) -> Result<(Array2<f64>, Vec<f64>), ProposeError> {
         if let Some(settings) = &self.settings.levenberg_marquardt {
-            return self.propose_by_least_squares(y, seeds, n, settings);
+            return self.propose_by_least_squares(y, (seeds, source), n, settings);
         }
         let (targets, count) = (seeds.len(), self.settings.start_count);
-        let starts: Vec<Array2<f64>> = seeds.iter().map(|seed| self.starts(*seed)).collect();
+        let weighted = self.weighted_targets(y)?;
+        let starts: Vec<Array2<f64>> =
+            seeds.iter().zip(weighted.rows()).map(|(seed, target)| source.draw(*seed, target)).collect();
         let views: Vec<_> = starts.iter().map(|starts| starts.view()).collect();
         let starts =
             ndarray::concatenate(Axis(0), &views).map_err(|error| ProposeError::Backend(Box::new(error)))?;
         let y = self.surrogate.y.transform(y)?;
         let (weights, unit) = self.surrogate.error_weights();
-        let boundary = self.boundary();
         let descent = InputDescent {
-            network: &self.surrogate.network,
+            networks: self.members().map(|member| &member.network).collect(),
+            disagreement: self.disagreement_weight(),
             settings: &self.settings.descent,
             weights: &weights,
-            boundary: &boundary,
+            boundary: source.boundary,
         };
         let device = &self.surrogate.device;
         let end = tensor(starts.view(), device)
@@ -312,7 +357,7 @@ impl InverseModel for NeuralAdjointModel {
     }
 
     fn parameter_count(&self) -> usize {
-        self.surrogate.parameter_count
+        self.members().map(Surrogate::parameter_count).sum()
     }
 
     fn propose(
@@ -326,9 +371,11 @@ impl InverseModel for NeuralAdjointModel {
         let seeds: Vec<u64> = (0..y.nrows()).map(|_| rng.next_u64()).collect();
         let rows = if self.surrogate.device.is_cpu() { GROUP_ROWS } else { DEVICE_GROUP_ROWS };
         let group = (rows / self.settings.start_count).max(1);
+        let boundary = self.boundary();
+        let source = self.start_source(&boundary)?;
         let (mut designs, mut errors) = (Vec::new(), Vec::new());
         for (seeds, y) in seeds.chunks(group).zip(y.axis_chunks_iter(Axis(0), group)) {
-            let (group_designs, group_errors) = self.propose_group(y, seeds, n)?;
+            let (group_designs, group_errors) = self.propose_group(y, (seeds, &source), n)?;
             designs.extend(group_designs);
             errors.extend(group_errors);
         }

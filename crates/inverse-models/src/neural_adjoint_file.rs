@@ -11,14 +11,22 @@ use crate::nn::TrainingReport;
 use crate::presets::PresetMethod;
 use crate::registry::LoadableMethod;
 use crate::saved_model::{self, ModelFile, SavedModel};
-use crate::surrogate::{Surrogate, SurrogateDescription};
+use crate::surrogate::{PREFIX, Surrogate, SurrogateDescription};
 use crate::tensor_file::{ModelFileError, NamedTensors};
+
+/// Name of the tensors of a member beside the first.
+fn member(index: usize) -> String {
+    format!("{PREFIX}-{}", index + 1)
+}
 
 /// The method's part of the header.
 #[derive(Serialize, Deserialize)]
 struct Description {
     settings: NeuralAdjoint,
     surrogate: SurrogateDescription,
+    /// The other members of an ensemble.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<SurrogateDescription>,
     domain: Domain,
     dataset_hash: String,
 }
@@ -26,9 +34,14 @@ struct Description {
 impl SavedModel for NeuralAdjointModel {
     fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
         let mut tensors = NamedTensors::new();
+        let others = self.others.iter().enumerate();
+        let others = others
+            .map(|(index, other)| other.describe(&mut tensors, &member(index)))
+            .collect::<Result<_, _>>()?;
         let description = Description {
             settings: self.settings.clone(),
-            surrogate: self.surrogate.describe(&mut tensors)?,
+            surrogate: self.surrogate.describe(&mut tensors, PREFIX)?,
+            others,
             domain: self.domain.clone(),
             dataset_hash: self.dataset_hash.clone(),
         };
@@ -38,15 +51,27 @@ impl SavedModel for NeuralAdjointModel {
     }
 
     fn training_reports(&self) -> Vec<(&'static str, &TrainingReport)> {
-        vec![("surrogate", self.surrogate.report())]
+        self.members().map(|member| ("surrogate", member.report())).collect()
     }
 }
 
 impl LoadableMethod for NeuralAdjoint {
     fn load(mut file: ModelFile) -> Result<NeuralAdjointModel, ModelFileError> {
-        let Description { settings, surrogate, domain, dataset_hash } = file.description()?;
+        let Description { settings, surrogate, others, domain, dataset_hash } = file.description()?;
         settings.validate().map_err(|error| file.inconsistent(&error))?;
-        let surrogate = Surrogate::from_file(&mut file, &settings.surrogate, surrogate)?;
+        let surrogate = Surrogate::from_file(&mut file, PREFIX, &settings.surrogate, surrogate)?;
+        let expected = settings.ensemble.as_ref().map_or(0, |ensemble| ensemble.members - 1);
+        if others.len() != expected {
+            return Err(file.foreign(&format!("{expected} members beside the first"), others.len()));
+        }
+        let read = |(index, other)| {
+            let other = Surrogate::from_file(&mut file, &member(index), &settings.surrogate, other)?;
+            if other.x != surrogate.x || other.y != surrogate.y {
+                return Err(file.foreign("members with one standardisation", "another"));
+            }
+            Ok(other)
+        };
+        let others = others.into_iter().enumerate().map(read).collect::<Result<_, ModelFileError>>()?;
         let domain = file.check_domain(&domain, surrogate.x.width())?;
         let width = surrogate.x.width();
         let designs = file.take_rows("designs", width)?;
@@ -56,7 +81,7 @@ impl LoadableMethod for NeuralAdjoint {
         }
         let designs = Array2::from_shape_vec((rows, width), designs)
             .map_err(|error| file.foreign("a matrix of designs", error))?;
-        Ok(NeuralAdjointModel { settings, surrogate, designs, domain, dataset_hash })
+        Ok(NeuralAdjointModel { settings, surrogate, others, designs, domain, dataset_hash })
     }
 }
 

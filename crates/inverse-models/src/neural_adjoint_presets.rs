@@ -3,11 +3,12 @@
 use inverse_core::InvalidArgument;
 
 use crate::input_descent::InputDescentSettings;
-use crate::neural_adjoint::{NeuralAdjoint, Starts};
+use crate::neural_adjoint::NeuralAdjoint;
 use crate::nn::{Convolutions, Schedule};
 use crate::presets::{
     PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, tuned_surrogate, unreleased,
 };
+use crate::starts::Starts;
 use crate::surrogate::RegressionSettings;
 
 impl PresetMethod for NeuralAdjoint {
@@ -30,6 +31,7 @@ impl PresetMethod for NeuralAdjoint {
                 starts: Starts::Prior,
                 descent: descent(100),
                 levenberg_marquardt: None,
+                ensemble: None,
             }),
             Source::Quick => Ok(Self {
                 surrogate: smooth_regression(vec![200; 3], 60),
@@ -38,6 +40,7 @@ impl PresetMethod for NeuralAdjoint {
                 // A step through 300 measurements costs several of the others'.
                 descent: descent(if task == "metamaterial" { 50 } else { 80 }),
                 levenberg_marquardt: None,
+                ensemble: None,
             }),
         }
     }
@@ -74,5 +77,6 @@ fn authors_preset(task: &str) -> Result<NeuralAdjoint, InvalidArgument> {
             ..InputDescentSettings::default()
         },
         levenberg_marquardt: None,
+        ensemble: None,
     })
 }

@@ -239,30 +239,32 @@ pub(crate) struct SurrogateDescription {
     training: TrainingReport,
 }
 
-/// Name of the surrogate's tensors in model files.
-const PREFIX: &str = "surrogate";
+/// Name of the surrogate's tensors in model files that hold one.
+pub(crate) const PREFIX: &str = "surrogate";
 
 impl Surrogate {
-    /// Adds the network to a model's tensors.
+    /// Adds the network to a model's tensors under that name.
     pub(crate) fn describe(
         &self,
         tensors: &mut NamedTensors,
+        prefix: &str,
     ) -> Result<SurrogateDescription, ModelFileError> {
-        insert_network(tensors, PREFIX, &self.network)?;
+        insert_network(tensors, prefix, &self.network)?;
         let training = self.report.clone();
         Ok(SurrogateDescription { x: self.x.clone(), y: self.y.clone(), training })
     }
 
-    /// The surrogate of a model's file.
+    /// The surrogate of that name in a model's file.
     pub(crate) fn from_file(
         file: &mut ModelFile,
+        prefix: &str,
         settings: &RegressionSettings,
         description: SurrogateDescription,
     ) -> Result<Self, ModelFileError> {
         let SurrogateDescription { x, y, training } = description;
         file.check_standardizers([&x, &y])?;
         let shape = settings.shape(x.width(), y.width());
-        let network = file.take_network(PREFIX, &shape)?;
+        let network = file.take_network(prefix, &shape)?;
         let parameter_count = settings.parameter_count(x.width(), y.width());
         let device = file.device.clone();
         Ok(Self { network, device, x, y, report: training, parameter_count })

@@ -35,7 +35,7 @@ use crate::registry::LoadableMethod;
 use crate::regression_network::RegressionNetwork;
 use crate::saved_model::{self, ModelFile, SavedModel, insert_network};
 use crate::standardized_data::StandardizedData;
-use crate::surrogate::{RegressionSettings, Surrogate, SurrogateDescription};
+use crate::surrogate::{PREFIX, RegressionSettings, Surrogate, SurrogateDescription};
 use crate::tensor_file::{ModelFileError, NamedTensors};
 
 /// Settings of the tandem model.
@@ -286,7 +286,7 @@ impl SavedModel for TandemModel {
         insert_network(&mut tensors, "inverse", &self.inverse)?;
         let description = Description {
             settings: self.settings.clone(),
-            surrogate: self.surrogate.describe(&mut tensors)?,
+            surrogate: self.surrogate.describe(&mut tensors, PREFIX)?,
             training: self.report.clone(),
             dataset_hash: self.dataset_hash.clone(),
         };
@@ -302,7 +302,7 @@ impl LoadableMethod for Tandem {
     fn load(mut file: ModelFile) -> Result<TandemModel, ModelFileError> {
         let Description { settings, surrogate, training, dataset_hash } = file.description()?;
         settings.validate().map_err(|error| file.inconsistent(&error))?;
-        let surrogate = Surrogate::from_file(&mut file, &settings.surrogate, surrogate)?;
+        let surrogate = Surrogate::from_file(&mut file, PREFIX, &settings.surrogate, surrogate)?;
         let shape = settings.inverse.shape(surrogate.y.width(), surrogate.x.width());
         let inverse = file.take_network("inverse", &shape)?;
         Ok(TandemModel { settings, surrogate, inverse, report: training, dataset_hash })

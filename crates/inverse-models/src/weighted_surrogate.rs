@@ -1,6 +1,6 @@
 //! A surrogate's misfit as a least-squares problem, on the host.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
+use ndarray::{Array, Array1, Array2, ArrayView1, ArrayView2, Axis, RemoveAxis, Zip, s};
 use rayon::prelude::*;
 
 use crate::boundary_loss::BoundaryLoss;
@@ -14,8 +14,13 @@ const BLOCK: usize = 64;
 
 /// f̂ between standardised x and standardised y, each y weighted so that ‖√w (f̂(x) − y)‖² is the mean squared error
 /// in the proportions of the units of y, as the descent of [`NeuralAdjoint`](crate::NeuralAdjoint) measures it.
+///
+/// An ensemble adds residuals: its values are √w f̄(x) and, behind it, √(κ w / M) (f̂_m(x) − f̄(x)) of each member, so that
+/// the squared norm takes in their variance.
 pub(crate) struct WeightedSurrogate<F> {
-    network: HostNetwork<F>,
+    networks: Vec<HostNetwork<F>>,
+    /// κ.
+    disagreement: f64,
     /// √w, (`dim_y`).
     roots: Array1<f64>,
     /// What turns ‖·‖² into the mean squared error in units of y².
@@ -55,31 +60,87 @@ impl<F: Precise> WeightedSurrogate<F> {
     ///
     /// # Errors
     /// Where its device does not give the weights back.
-    pub(crate) fn new(surrogate: &Surrogate, activation: Activation) -> candle_core::Result<Self> {
-        let (weights, unit) = surrogate.error_weights();
+    pub(crate) fn new(
+        members: &[&Surrogate],
+        activation: Activation,
+        disagreement: f64,
+    ) -> candle_core::Result<Self> {
+        let [first, ..] = members else { candle_core::bail!("a surrogate without members") };
+        let (weights, unit) = first.error_weights();
         let roots = weights.iter().map(|weight| f64::from(*weight).sqrt()).collect();
-        Ok(Self { network: HostNetwork::new(&surrogate.network, activation)?, roots, unit })
+        let networks = members
+            .iter()
+            .map(|member| HostNetwork::new(&member.network, activation))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { networks, disagreement, roots, unit })
     }
 
-    /// √w y for standardised y, (rows, `dim_y`).
+    /// Residuals of a design: `dim_y`, and as many for each member whose disagreement counts.
+    pub(crate) fn width(&self) -> usize {
+        let blocks = if self.disagreement > 0.0 && self.networks.len() > 1 { self.networks.len() } else { 0 };
+        self.roots.len() * (1 + blocks)
+    }
+
+    /// √w y for standardised y, (rows, `width`): where y ends there are zeros.
     pub(crate) fn weighted(&self, y: ArrayView2<'_, f64>) -> Array2<f64> {
-        &y * &self.roots
+        let mut weighted = Array2::zeros((y.nrows(), self.width()));
+        weighted.slice_mut(s![.., ..self.roots.len()]).assign(&(&y * &self.roots));
+        weighted
     }
 
-    /// √w f̂(x), (rows, `dim_y`).
+    /// The values at x, (rows, `width`).
     pub(crate) fn values(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
-        self.network.values(x) * &self.roots
+        let mut members: Vec<Array2<f64>> = self.networks.iter().map(|network| network.values(x)).collect();
+        for values in &mut members {
+            *values *= &self.roots;
+        }
+        self.spread(members, Axis(1))
     }
 
-    /// √w f̂(x) and its transposed Jacobian.
+    /// The values at x and their transposed Jacobians.
     pub(crate) fn evaluate(&self, x: ArrayView2<'_, f64>) -> Evaluation {
-        let Evaluation { values, jacobian } = self.network.evaluate(x);
-        Evaluation { values: values * &self.roots, jacobian: jacobian * &self.roots }
+        let (mut values, mut jacobians) = (Vec::new(), Vec::new());
+        for network in &self.networks {
+            let evaluation = network.evaluate(x);
+            values.push(evaluation.values * &self.roots);
+            jacobians.push(evaluation.jacobian * &self.roots);
+        }
+        Evaluation { values: self.spread(values, Axis(1)), jacobian: self.spread(jacobians, Axis(2)) }
+    }
+
+    /// The members' mean and, along that axis behind it, their weighted differences from it.
+    fn spread<D: RemoveAxis>(&self, mut members: Vec<Array<f64, D>>, axis: Axis) -> Array<f64, D> {
+        let count = members.len() as f64;
+        let Some(mut mean) = members.pop() else { return Array::default(D::default()) };
+        if members.is_empty() {
+            return mean;
+        }
+        let last = mean.clone();
+        for member in &members {
+            mean += member;
+        }
+        mean /= count;
+        let blocks = self.width() / self.roots.len() - 1;
+        if blocks == 0 {
+            return mean;
+        }
+        members.push(last);
+        let factor = (self.disagreement / count).sqrt();
+        let mut shape = mean.raw_dim();
+        shape[axis.index()] *= 1 + blocks;
+        let mut spread = Array::zeros(shape);
+        for (mut block, index) in spread.axis_chunks_iter_mut(axis, self.roots.len()).zip(0..) {
+            match index {
+                0 => block.assign(&mean),
+                index => block.assign(&((&members[index - 1] - &mean) * factor)),
+            }
+        }
+        spread
     }
 
     /// Descends from `starts`, (rows, `dim_x`), to the minima of ‖√w f̂(x) − target‖², one a start.
     ///
-    /// * `target`: √w y, (`dim_y`)
+    /// * `target`: √w y, (`width`), as [`Self::weighted`] gives it
     pub(crate) fn descend(
         &self,
         starts: ArrayView2<'_, f64>,

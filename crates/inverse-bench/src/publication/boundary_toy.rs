@@ -67,6 +67,7 @@ fn method() -> NeuralAdjoint {
         // The authors' weight.
         descent: InputDescentSettings { boundary_weight: 0.1, ..InputDescentSettings::default() },
         levenberg_marquardt: None,
+        ensemble: None,
     }
 }
 

@@ -361,7 +361,13 @@ fn inputs(trials: &[Trial]) -> Vec<String> {
 /// share its trainings.
 fn training_settings(method: &dyn AnyMethod) -> Result<Value, StudyError> {
     if method.name() == NeuralAdjoint::NAME {
-        return json_value(&neural_adjoint_settings(method)?.surrogate);
+        let NeuralAdjoint { surrogate, ensemble, .. } = neural_adjoint_settings(method)?;
+        let mut settings = json_value(&surrogate)?;
+        // Only where there is one: trainings of single surrogates keep their names.
+        if let Some(ensemble) = ensemble {
+            settings["ensemble"] = json_value(&ensemble)?;
+        }
+        return Ok(settings);
     }
     let settings = method.settings()?;
     serde_json::from_str(&settings).map_err(|error| StudyError::Settings(error.to_string()))

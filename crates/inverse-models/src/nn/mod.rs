@@ -34,7 +34,7 @@ pub use flow::{Flow, FlowSettings};
 pub use frozen_mlp::FrozenMlp;
 #[cfg(feature = "cuda")]
 pub(crate) use kernels::cuda::{CudaDescent, Plateau as CudaPlateau, prepare as prepare_cuda};
-pub(crate) use kernels::squared_distance;
+pub(crate) use kernels::{product, squared_distance};
 pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;

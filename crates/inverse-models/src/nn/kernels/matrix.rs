@@ -1,7 +1,10 @@
 //! Matrix products on slices: the one place with `unsafe` code.
 #![allow(unsafe_code)]
 
+use std::borrow::Cow;
+
 use gemm::Parallelism;
+use ndarray::{Array2, ArrayView2};
 
 /// A borrowed matrix of any strides.
 #[derive(Clone, Copy)]
@@ -81,6 +84,43 @@ pub(super) fn multiply(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate
     }
 }
 
+/// a · b on one thread, for any strides; its rounding depends on the numbers of rows and columns.
+pub(crate) fn product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array2<f32> {
+    let (rows, columns) = (a.nrows(), b.ncols());
+    if a.ncols() == 0 {
+        // A slice without elements has forgotten how many rows there are.
+        return Array2::zeros((rows, columns));
+    }
+    let mut out = vec![0.0; rows * columns];
+    let (a, b) = (Flat::new(a), Flat::new(b));
+    multiply(&mut out, a.matrix(), b.matrix(), false);
+    // The buffer has the product's shape.
+    Array2::from_shape_vec((rows, columns), out).unwrap_or_default()
+}
+
+/// An array as a slice: borrowed where it lies row by row or column by column, else copied.
+struct Flat<'a> {
+    data: Cow<'a, [f32]>,
+    /// Of the slice, read row by row.
+    columns: usize,
+    is_transposed: bool,
+}
+
+impl<'a> Flat<'a> {
+    fn new(array: ArrayView2<'a, f32>) -> Self {
+        let is_transposed = !array.is_standard_layout() && array.t().is_standard_layout();
+        let array = if is_transposed { array.reversed_axes() } else { array };
+        let columns = array.ncols();
+        let data = array.to_slice().map_or_else(|| array.iter().copied().collect(), Cow::Borrowed);
+        Self { data, columns, is_transposed }
+    }
+
+    fn matrix(&self) -> Matrix<'_> {
+        let matrix = Matrix::new(&self.data, self.columns);
+        if self.is_transposed { matrix.transposed() } else { matrix }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use approx::assert_abs_diff_eq;
@@ -94,6 +134,10 @@ mod tests {
         };
         let entry = |row, column| (0..a.columns).map(|k| at(&a, row, k) * at(&b, k, column)).sum::<f64>();
         (0..a.rows).flat_map(|row| (0..b.columns).map(move |column| entry(row, column) as f32)).collect()
+    }
+
+    fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+        (0..rows * columns).map(|index| values[index % rows * columns + index / rows]).collect()
     }
 
     proptest! {
@@ -117,6 +161,14 @@ mod tests {
             multiply(&mut square, transposed, a, false);
             for (ours, expected) in square.iter().zip(plain(transposed, a)) {
                 assert_abs_diff_eq!(*ours, expected, epsilon = (m as f32 + 2.0) * m as f32 * 6e-8);
+            }
+            let arrays = (
+                Array2::from_shape_vec((k, m), transpose(&left, m, k)).unwrap(),
+                Array2::from_shape_vec((k, n), right.clone()).unwrap(),
+            );
+            let ours = product(arrays.0.t(), arrays.1.view());
+            for (ours, expected) in ours.iter().zip(plain(a, b)) {
+                assert_abs_diff_eq!(*ours, expected, epsilon = tolerance);
             }
             let part = b.columns(n / 2, n - n / 2);
             let mut narrow = vec![0.0; m * (n - n / 2)];

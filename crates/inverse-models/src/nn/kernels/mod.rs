@@ -16,6 +16,7 @@ mod vector_unit;
 
 pub(crate) use adam::adam_step;
 pub(crate) use frozen::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
+pub(crate) use matrix::product;
 pub(crate) use spline::{Direction, Spline};
 pub(crate) use training::{TrainingPass, TrainingWorkspace};
 pub(crate) use vector_unit::{squared_distance, vectorized};
