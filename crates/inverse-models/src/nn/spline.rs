@@ -143,7 +143,7 @@ impl CustomOp3 for SplineGradient {
             let mut kernel = self.0.kernel();
             for (row, result) in results.chunks_mut(width).enumerate() {
                 let row = block * BLOCK + row;
-                let given = &gradient[row * (columns + 1)..][..columns + 1];
+                let given = &gradient[row * (columns + 1)..][..=columns];
                 let (of_x, of_parameters) = result.split_at_mut(columns);
                 for (column, of_raw) in of_parameters.chunks_mut(raw_width).enumerate() {
                     let index = row * columns + column;

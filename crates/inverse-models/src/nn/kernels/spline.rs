@@ -261,7 +261,9 @@ fn softmax(raw: &[f32], result: &mut [f64]) {
         *entry = (f64::from(*value) - f64::from(largest)).exp();
         sum += *entry;
     }
-    result.iter_mut().for_each(|entry| *entry /= sum);
+    for entry in result.iter_mut() {
+        *entry /= sum;
+    }
 }
 
 /// Makes the slope at a raw 0 a 1.
