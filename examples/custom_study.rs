@@ -24,7 +24,7 @@ struct KernelDraws {
 /// The model: pairs one behind the other, x before y.
 #[derive(Serialize, Deserialize)]
 struct Pairs {
-    pairs: ndarray::Array2<f64>,
+    rows: ndarray::Array2<f64>,
     dim_x: usize,
     width: f64,
 }
@@ -33,8 +33,8 @@ impl Method for KernelDraws {
     type Model = Pairs;
 
     fn fit(&self, data: &Dataset, _context: &mut FitContext<'_>) -> Result<Pairs, FitError> {
-        let pairs = ndarray::concatenate![Axis(1), data.x(), data.y()];
-        Ok(Pairs { pairs, dim_x: data.x().ncols(), width: self.width })
+        let rows = ndarray::concatenate![Axis(1), data.x(), data.y()];
+        Ok(Pairs { rows, dim_x: data.x().ncols(), width: self.width })
     }
 }
 
@@ -48,7 +48,7 @@ impl InverseModel for Pairs {
     }
 
     fn dim_y(&self) -> usize {
-        self.pairs.ncols() - self.dim_x
+        self.rows.ncols() - self.dim_x
     }
 
     fn propose(
@@ -61,7 +61,7 @@ impl InverseModel for Pairs {
         let mut designs = Array3::zeros((y.nrows(), n, self.dim_x));
         for (target, mut designs) in y.rows().into_iter().zip(designs.outer_iter_mut()) {
             let mut sum = 0.0;
-            let sums: Vec<f64> = (self.pairs.slice(s![.., self.dim_x..]).rows().into_iter())
+            let sums: Vec<f64> = (self.rows.slice(s![.., self.dim_x..]).rows().into_iter())
                 .map(|measured| {
                     let distance = (&measured - &target).mapv(|d| d * d).sum().sqrt();
                     sum += (-distance / self.width).exp();
@@ -71,7 +71,7 @@ impl InverseModel for Pairs {
             for mut design in designs.rows_mut() {
                 let drawn = sum * rng.random::<f64>();
                 let row = sums.partition_point(|sum| *sum < drawn).min(sums.len() - 1);
-                design.assign(&self.pairs.slice(s![row, ..self.dim_x]));
+                design.assign(&self.rows.slice(s![row, ..self.dim_x]));
             }
         }
         Ok(Proposals::new(designs)?)
