@@ -44,10 +44,15 @@ pub struct FrozenMlp {
 }
 
 impl FrozenMlp {
-    pub(super) fn new(layers: Vec<FrozenLayer>, activation: Activation, device: &Device) -> Result<Self> {
+    /// A network of these layers: (weight, (outputs, inputs) row-major; bias).
+    pub(super) fn new(
+        layers: Vec<(Vec<f32>, Vec<f32>)>,
+        activation: Activation,
+        device: &Device,
+    ) -> Result<Self> {
         let layers: Vec<FrozenLayer> = layers
             .into_iter()
-            .map(|FrozenLayer { weight, bias }| FrozenLayer { weight: without_negligible(weight), bias })
+            .map(|(weight, bias)| FrozenLayer::new(without_negligible(weight), bias))
             .collect();
         let mut resident = Vec::new();
         if !device.is_cpu() {
@@ -101,7 +106,7 @@ impl FrozenMlp {
         let mut layers = Vec::new();
         for (weight, bias) in &self.resident {
             let weight = without_negligible(weight.flatten_all()?.to_vec1()?);
-            layers.push(FrozenLayer { weight, bias: bias.to_vec1()? });
+            layers.push(FrozenLayer::new(weight, bias.to_vec1()?));
         }
         Ok(self.layers.get_or_init(|| Arc::new(layers)))
     }
@@ -117,16 +122,15 @@ impl FrozenMlp {
         activation: Activation,
         device: &Device,
     ) -> Result<Self> {
-        let layers = layers.into_iter().map(|(weight, bias)| FrozenLayer { weight, bias }).collect();
         Self::new(layers, activation, device)
     }
 
     /// This network followed by an affine map of its outputs, which becomes one with the last layer.
     pub(crate) fn followed_by(&self, map: &AffineMap, device: &Device) -> Result<Self> {
-        let mut layers: Vec<FrozenLayer> = self.host()?.to_vec();
-        if let Some(last) = layers.last_mut() {
-            let (weight, bias) = map.after(&last.weight, &last.bias);
-            *last = FrozenLayer { weight, bias };
+        let owned = |layer: &FrozenLayer| (layer.weight.clone(), layer.bias.clone());
+        let mut layers: Vec<_> = self.host()?.iter().map(owned).collect();
+        if let Some((weight, bias)) = layers.last_mut() {
+            (*weight, *bias) = map.after(weight, bias);
         }
         Self::new(layers, self.activation, device)
     }

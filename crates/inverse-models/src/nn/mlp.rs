@@ -8,7 +8,6 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::frozen_mlp::FrozenMlp;
-use super::kernels::FrozenLayer;
 use super::layout::{LayerLayout, Layout, NORMALIZATION_EPSILON};
 use super::training_op::{MlpTrainingOp, Workspaces};
 use super::{Activation, TrainableNetwork};
@@ -288,7 +287,7 @@ impl TrainableNetwork for Mlp {
 }
 
 /// A linear layer with its batch normalisation folded in: γ (Wx + b − μ) / σ + β is linear in x again.
-fn fold(layer: &LayerLayout, parameters: &[f32], statistics: &[f32]) -> FrozenLayer {
+fn fold(layer: &LayerLayout, parameters: &[f32], statistics: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let mut weight = parameters[layer.weight.clone()].to_vec();
     let mut bias = parameters[layer.bias.clone()].to_vec();
     if let Some(normalization) = &layer.normalization {
@@ -304,5 +303,5 @@ fn fold(layer: &LayerLayout, parameters: &[f32], statistics: &[f32]) -> FrozenLa
             }
         }
     }
-    FrozenLayer { weight, bias }
+    (weight, bias)
 }

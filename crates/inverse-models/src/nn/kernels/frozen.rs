@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::matrix::{Matrix, multiply};
+use super::matrix::{Matrix, multiply, transpose};
 use super::vector_unit::{multiply_in_place, vectorized, weighted_error};
 use crate::nn::Activation;
 
@@ -17,11 +17,20 @@ const BLOCK: usize = 128;
 pub(crate) struct FrozenLayer {
     /// (outputs, inputs), row-major.
     pub(crate) weight: Vec<f32>,
+    /// (inputs, outputs), row-major: the same numbers as the forward pass reads them.
+    transposed: Vec<f32>,
     /// (outputs).
     pub(crate) bias: Vec<f32>,
 }
 
 impl FrozenLayer {
+    /// * `weight`: (outputs, inputs), row-major; `bias`: (outputs)
+    pub(crate) fn new(weight: Vec<f32>, bias: Vec<f32>) -> Self {
+        let mut transposed = vec![0.0; weight.len()];
+        transpose(&weight, weight.len().checked_div(bias.len()).unwrap_or(0), &mut transposed);
+        Self { weight, transposed, bias }
+    }
+
     pub(crate) fn outputs(&self) -> usize {
         self.bias.len()
     }
@@ -38,7 +47,7 @@ impl FrozenLayer {
         multiply(
             z,
             Matrix::new(x, self.inputs()),
-            Matrix::new(&self.weight, self.inputs()).transposed(),
+            Matrix::new(&self.transposed, self.outputs()),
             true,
         );
     }
