@@ -63,6 +63,11 @@ impl RegressionNetwork {
         std::iter::once(&self.stack as &dyn TrainableNetwork).chain(head).collect()
     }
 
+    /// The stack, where it is the whole network.
+    pub(crate) fn stack_alone(&self) -> Option<&Mlp> {
+        self.head.is_none().then_some(&self.stack)
+    }
+
     /// The network with its weights fixed: normalisation and head are one with its linear layers.
     pub(crate) fn freeze(&self) -> Result<FrozenMlp> {
         let stack = self.stack.freeze()?;

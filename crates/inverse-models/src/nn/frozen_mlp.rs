@@ -172,6 +172,14 @@ impl FrozenMlp {
         self.forward_composed(x)
     }
 
+    /// The output, (rows, outputs), for x, (rows, inputs), both in host memory.
+    pub(super) fn host_forward(&self, x: &[f32]) -> Result<Vec<f32>> {
+        if x.is_empty() || !x.len().is_multiple_of(self.inputs()) {
+            bail!("the network takes rows of {}, found {} numbers", self.inputs(), x.len())
+        }
+        Ok(predict(self.host()?, self.activation, x))
+    }
+
     /// The network for the CUDA kernels; without layers where it lies elsewhere, which the kernels refuse.
     #[cfg(feature = "cuda")]
     pub(crate) fn on_cuda(&self) -> super::kernels::cuda::CudaNetwork {

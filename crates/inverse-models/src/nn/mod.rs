@@ -5,12 +5,14 @@ mod checkpoint;
 mod convolution;
 mod coupling;
 mod flow;
+mod flow_step;
 #[cfg(test)]
 mod flow_tests;
 mod frozen_mlp;
 mod head_network;
 #[cfg(test)]
 mod head_network_tests;
+mod host_step;
 mod kernels;
 mod layout;
 mod mlp;
@@ -28,8 +30,10 @@ pub use activation::Activation;
 pub use convolution::{Convolution, ConvolutionalHead};
 pub use coupling::{Coupling, CouplingBlock};
 pub use flow::{Flow, FlowSettings};
+pub(crate) use flow_step::ConditionRows;
 pub use frozen_mlp::FrozenMlp;
 pub use head_network::HeadNetwork;
+pub(crate) use host_step::{HostStep, host_loss, values};
 #[cfg(feature = "cuda")]
 pub(crate) use kernels::cuda::{CudaDescent, Plateau as CudaPlateau, prepare as prepare_cuda};
 pub(crate) use kernels::squared_distance;
@@ -37,7 +41,7 @@ pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;
 pub use training_loop::{
-    EpochLosses, Objective, Pairs, TRAINING_VERSION, TrainingReport, TrainingSettings, train,
+    EpochLosses, LossGradients, Objective, Pairs, TRAINING_VERSION, TrainingReport, TrainingSettings, train,
     train_earlier_stage,
 };
 

@@ -3,8 +3,8 @@
 use candle_core::{D, Result, Tensor};
 
 /// Least share of the interval that a bin covers, and least slope at a knot: they keep the inverse stable.
-const LEAST_SHARE: f64 = 1e-3;
-const LEAST_SLOPE: f64 = 1e-3;
+pub(super) const LEAST_SHARE: f64 = 1e-3;
+pub(super) const LEAST_SLOPE: f64 = 1e-3;
 
 /// Which way a transform runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -44,12 +44,7 @@ impl FrozenLayer {
         for row in z.chunks_exact_mut(self.outputs()) {
             row.copy_from_slice(&self.bias);
         }
-        multiply(
-            z,
-            Matrix::new(x, self.inputs()),
-            Matrix::new(&self.transposed, self.outputs()),
-            true,
-        );
+        multiply(z, Matrix::new(x, self.inputs()), Matrix::new(&self.transposed, self.outputs()), true);
     }
 
     /// The gradient with respect to x, given that with respect to z.

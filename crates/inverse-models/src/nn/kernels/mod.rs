@@ -5,15 +5,18 @@
 //! what these kernels save is allocation, separate elementwise passes and unwanted gradients.
 
 mod adam;
+mod coupling;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 mod frozen;
 mod matrix;
 mod normalization;
+mod spline;
 mod training;
 mod vector_unit;
 
 pub(crate) use adam::adam_step;
+pub(crate) use coupling::CouplingPass;
 pub(crate) use frozen::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
 pub(crate) use training::{TrainingPass, TrainingWorkspace};
 pub(crate) use vector_unit::{squared_distance, vectorized};
