@@ -10,6 +10,7 @@ others wait; they take turns within each round, so that whatever else the machin
 
 import argparse
 import csv
+import importlib.metadata
 import json
 import math
 import os
@@ -24,7 +25,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 VARIANTS = ["ours", "eager", "compile"]
 REQUESTS = {"train": "training, s an epoch", "infer": "1,000 solutions, s"}
-LEAST_ROUNDS, MOST_ROUNDS = 5, 15
+MOST_ROUNDS = 15
+# What the rounds of a variant, pairs of seconds and processor seconds, come to.
+SUMMARIES = {
+    "": lambda pairs: statistics.median(seconds for seconds, _ in pairs),
+    "_least": lambda pairs: min(seconds for seconds, _ in pairs),
+    "_processor": lambda pairs: statistics.median(used for _, used in pairs),
+}
 
 
 def settings(threads):
@@ -76,14 +83,14 @@ def commands(program, cells, data, task, method):
     }
 
 
-def rounds(processes, request, budget):
+def rounds(processes, request, arguments):
     """(seconds, processor seconds) of each variant, one pair a round; a first round is not counted."""
     seconds = {variant: [] for variant in processes}
     for process in processes.values():
         process.ask(request)
     start, names = time.monotonic(), list(processes)
-    while len(seconds[names[0]]) < LEAST_ROUNDS or (
-        time.monotonic() - start < budget and len(seconds[names[0]]) < MOST_ROUNDS
+    while len(seconds[names[0]]) < arguments.rounds or (
+        time.monotonic() - start < arguments.budget and len(seconds[names[0]]) < MOST_ROUNDS
     ):
         for name in names:
             seconds[name].append(processes[name].timed(request))
@@ -95,7 +102,8 @@ def rounds(processes, request, budget):
 def measure(program, cells, data, cell, arguments):
     task, method = cell["task"], cell["method"]
     started = commands(program, cells, data, task, method)
-    processes = {variant: Process(command, settings(arguments.threads)) for variant, command in started.items()}
+    variants = arguments.variants
+    processes = {variant: Process(command, settings(arguments.threads)) for variant, command in started.items() if variant in variants}
     rows = []
     floors = {}
     for request in REQUESTS:
@@ -103,9 +111,9 @@ def measure(program, cells, data, cell, arguments):
         asked = [processes[name].ask(f"floor-{request}") for name in ("ours", "eager") for _ in range(3)]
         floors[request] = min(asked)
         if request == "train":
-            times = {"train": rounds(processes, "train", arguments.budget)}
+            times = {"train": rounds(processes, "train", arguments)}
     # Training is over once a worker has been asked for proposals.
-    times["infer"] = rounds(processes, "infer", arguments.budget)
+    times["infer"] = rounds(processes, "infer", arguments)
     memory = {name: process.ask("quit") / 1024 for name, process in processes.items()}
     for process in processes.values():
         process.child.stdin.close()
@@ -113,25 +121,24 @@ def measure(program, cells, data, cell, arguments):
     for request in REQUESTS:
         row = {"task": task, "method": method, "what": request, "threads": arguments.threads}
         row["rounds"] = len(times[request]["ours"])
-        for name in VARIANTS:
-            row[name] = statistics.median(seconds for seconds, _ in times[request][name])
-        for name in VARIANTS:
-            row[f"{name}_least"] = min(seconds for seconds, _ in times[request][name])
-        for name in VARIANTS:
-            row[f"{name}_processor"] = statistics.median(used for _, used in times[request][name])
+        for suffix, of in SUMMARIES.items():
+            for name in VARIANTS:
+                row[f"{name}{suffix}"] = of(times[request][name]) if name in variants else math.nan
         row["floor"] = floors[request]
-        for suffix in ("", "_least", "_processor"):
-            best = min(row[f"eager{suffix}"], row[f"compile{suffix}"])
-            row[f"ratio{suffix}"] = best / row[f"ours{suffix}"]
+        for suffix in SUMMARIES:
+            others = [row[f"{name}{suffix}"] for name in variants if name != "ours"]
+            row[f"ratio{suffix}"] = min(others) / row[f"ours{suffix}"]
         row["floor_ratio"] = row["ours_least"] / row["floor"]
         for name in VARIANTS:
-            row[f"{name}_mib"] = memory[name]
+            row[f"{name}_mib"] = memory.get(name, math.nan)
         rows.append(row)
         print(line(row), flush=True)
     return rows
 
 
 def digits(value):
+    if math.isnan(value):
+        return "–"
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value < 100 else f"{value:.0f}"
 
 
@@ -144,7 +151,7 @@ HEADER = (
 
 def line(row):
     seconds = " | ".join(digits(row[name]) for name in VARIANTS)
-    memory = ", ".join(f"{row[f'{name}_mib']:.0f}" for name in VARIANTS)
+    memory = ", ".join("–" if math.isnan(row[f"{name}_mib"]) else f"{row[f'{name}_mib']:.0f}" for name in VARIANTS)
     return (
         f"| {row['task']} | {row['method']} | {REQUESTS[row['what']]} | {seconds} | {row['ratio']:.2f} | "
         f"{row['ratio_least']:.2f} | {row['ratio_processor']:.2f} | {row['floor_ratio']:.2f} | {memory} |"
@@ -178,10 +185,14 @@ def main():
     parser.add_argument("--task", action="append", help="these tasks alone")
     parser.add_argument("--method", action="append", help="these methods alone")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of rounds for one time of a cell")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds at least")
+    parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS, help="ours and what to compare")
     parser.add_argument("--threads", type=int, default=2, help="threads of each process")
     target = os.environ.get("CARGO_TARGET_DIR", str(HERE.parent.parent / "target"))
     parser.add_argument("--program", default=f"{target}/release/examples/speed", help="the built example")
     arguments = parser.parse_args()
+    if "ours" not in arguments.variants or len(set(arguments.variants)) < 2:
+        parser.error("--variants takes `ours` and at least one of PyTorch's")
     printed = subprocess.run([arguments.program, "cells"], capture_output=True, check=True, text=True).stdout
     wanted = [
         cell
@@ -197,17 +208,24 @@ def main():
         Path(cells).write_text(printed)
         for cell in wanted:
             rows += measure(arguments.program, cells, data, cell, arguments)
-    lines = summary(rows)
-    print("\n".join(["", *lines]))
-    import torch
+            write(rows, arguments)
+    print("\n".join(["", *summary(rows)]))
 
+
+def write(rows, arguments):
+    """The cells so far: whoever stops the script keeps what it has measured."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     with open(arguments.out / "grid.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    where = f"PyTorch {torch.__version__}, threads of each: {arguments.threads}, {processor()}."
-    text = "\n".join([where, "", HEADER, *map(line, rows), "", *(f"- {text}" for text in lines), ""])
+    load = os.getloadavg()[2]
+    where = (
+        f"PyTorch {importlib.metadata.version('torch')}, threads of each: {arguments.threads}, {processor()}, "
+        f"load of the last 15 minutes: {load:.1f}."
+    )
+    lines = (f"- {text}" for text in summary(rows))
+    text = "\n".join([where, "", HEADER, *map(line, rows), "", *lines, ""])
     (arguments.out / "grid.md").write_text(text)
 
 

@@ -197,7 +197,9 @@ impl Objective for Likelihood {
         let condition = ConditionRows::new(rows, Some(&pairs.y))?;
         let (loss, gradients) = self.flow.host_step(x, rows, condition.as_condition(), |z, log| {
             let loss = 0.5 * z.iter().map(|z| z * z).sum::<f64>() - log.iter().sum::<f64>();
-            z.iter_mut().for_each(|z| *z /= rows as f64);
+            for z in z {
+                *z /= rows as f64;
+            }
             loss / rows as f64
         })?;
         host_loss(loss, gradients)

@@ -89,9 +89,7 @@ impl Coupling {
                     }
                 }
             }
-            Self::Spline { bins, bound } => {
-                spline(x, &parameters.to_dtype(DType::F64)?, bins, bound, direction)
-            }
+            Self::Spline { bins, bound } => spline(x, parameters, bins, bound, direction),
         }
     }
 }

@@ -21,6 +21,8 @@ mod mlp_tests;
 mod optimizer;
 mod schedule;
 mod spline;
+#[cfg(test)]
+mod spline_tests;
 mod training_loop;
 mod training_op;
 

@@ -1,22 +1,20 @@
-//! Monotone rational-quadratic splines (Durkan et al. 2019, "Neural Spline Flows", section 3.1).
+//! Spline couplings as a candle operation: one pass over the variables, and one for the gradient.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
 
-/// Least share of the interval that a bin covers, and least slope at a knot: they keep the inverse stable.
-pub(super) const LEAST_SHARE: f64 = 1e-3;
-pub(super) const LEAST_SLOPE: f64 = 1e-3;
+pub(crate) use super::kernels::Direction;
+use super::kernels::Spline;
+use super::training_op::floats;
 
-/// Which way a transform runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Forward,
-    Inverse,
-}
+/// Rows a block: splines of 64 rows are work enough for a thread to be worth waking.
+const BLOCK: usize = 64;
 
-/// Transformed x, (rows, n), and the log of its slope, summed over columns, (rows).
+/// Transformed x, (rows, n), and the log of its slope, summed over columns, (rows); both `f64` and differentiable by
+/// candle.
 ///
-/// * `parameters`: (rows, n · (3 · bins − 1)); for each variable the widths, the heights and the slopes at
-///   the inner knots, before they are made positive
+/// * `x`: (rows, n), `f64`; `parameters`: (rows, n · (3 · bins − 1)), `f32`; for each variable the widths, the heights
+///   and the slopes at the inner knots, before they are made positive
 pub(crate) fn spline(
     x: &Tensor,
     parameters: &Tensor,
@@ -24,125 +22,136 @@ pub(crate) fn spline(
     bound: f64,
     direction: Direction,
 ) -> Result<(Tensor, Tensor)> {
-    let (rows, columns) = x.dims2()?;
-    let knots = Knots::new(&parameters.reshape((rows * columns, 3 * bins - 1))?, bins, bound)?;
-    let x = x.reshape((rows * columns, 1))?;
-    let inside = x.abs()?.lt(bound)?;
-    let clamped = x.clamp(-bound, bound)?;
-    let (y, log_slope) = match direction {
-        Direction::Forward => knots.forward(&clamped)?,
-        Direction::Inverse => knots.inverse(&clamped)?,
-    };
-    let y = inside.where_cond(&y, &x)?;
-    let log_slope = inside.where_cond(&log_slope, &log_slope.zeros_like()?)?;
-    Ok((y.reshape((rows, columns))?, log_slope.reshape((rows, columns))?.sum(1)?))
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        let inverse = direction == Direction::Inverse;
+        return super::kernels::cuda::spline_coupling(x, parameters, bins, bound, inverse);
+    }
+    let columns = x.dim(1)?;
+    let packed = x.contiguous()?.apply_op2(&parameters.contiguous()?, SplineOp { bins, bound, direction })?;
+    Ok((packed.narrow(1, 0, columns)?.contiguous()?, packed.narrow(1, columns, 1)?.squeeze(1)?.contiguous()?))
 }
 
-/// One spline a row: knots in both directions, and slopes at them.
-struct Knots {
+/// (x, parameters) → transformed x with the sum of the log slopes in a last column.
+#[derive(Clone, Copy)]
+struct SplineOp {
     bins: usize,
-    /// (rows, bins + 1).
-    x: Tensor,
-    y: Tensor,
-    slope: Tensor,
+    bound: f64,
+    direction: Direction,
 }
 
-/// One bin a row: its left end, its width and height, and the slopes at its ends, each (rows, 1).
-struct Bin {
-    x: Tensor,
-    y: Tensor,
-    width: Tensor,
-    height: Tensor,
-    left: Tensor,
-    right: Tensor,
-}
-
-impl Knots {
-    fn new(parameters: &Tensor, bins: usize, bound: f64) -> Result<Self> {
-        let place = |start: usize| -> Result<Tensor> {
-            let shares = candle_nn::ops::softmax(&parameters.narrow(1, start, bins)?.contiguous()?, 1)?;
-            let shares = ((shares * (1.0 - LEAST_SHARE * bins as f64))? + LEAST_SHARE)?;
-            shares.matmul(&sums(bins, parameters)?)?.affine(2.0 * bound, -bound)
-        };
-        let raw = parameters.narrow(1, 2 * bins, bins - 1)?;
-        // softplus(z) = max(z, 0) + log(1 + e^−|z|); the shift makes a slope of 1 of z = 0.
-        let raw = (raw + (1.0_f64 - LEAST_SLOPE).exp_m1().ln())?;
-        let positive = (raw.relu()? + (raw.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
-        let inner = (positive + LEAST_SLOPE)?;
-        // Slope 1 at both ends meets the identity outside without a kink.
-        let one = inner.narrow(1, 0, 1)?.ones_like()?;
-        let slope = Tensor::cat(&[&one, &inner, &one], 1)?;
-        Ok(Self { bins, x: place(0)?, y: place(bins)?, slope })
+impl SplineOp {
+    /// Numbers that describe the spline of one variable.
+    fn raw(self) -> usize {
+        3 * self.bins - 1
     }
 
-    /// The bin in which `value`, (rows, 1), lies along `knots`.
-    fn bin(&self, value: &Tensor, knots: &Tensor) -> Result<Bin> {
-        // 1 at every inner knot that lies at or below the value; their count is the bin's number.
-        let inner = knots.narrow(1, 1, self.bins - 1)?;
-        let passed = value.broadcast_ge(&inner)?.to_dtype(value.dtype())?.detach();
-        let one = passed.narrow(1, 0, 1)?.ones_like()?;
-        let below = Tensor::cat(&[&one, &passed], 1)?;
-        let above = Tensor::cat(&[&passed, &one.zeros_like()?], 1)?;
-        let chosen = (below - above)?;
-        let pick = |values: &Tensor, start: usize| -> Result<Tensor> {
-            (values.narrow(1, start, self.bins)? * &chosen)?.sum_keepdim(D::Minus1)
-        };
-        let (x, y) = (pick(&self.x, 0)?, pick(&self.y, 0)?);
-        Ok(Bin {
-            width: (pick(&self.x, 1)? - &x)?,
-            height: (pick(&self.y, 1)? - &y)?,
-            left: pick(&self.slope, 0)?,
-            right: pick(&self.slope, 1)?,
-            x,
-            y,
-        })
+    fn kernel(self) -> Spline {
+        Spline::new(self.bins, self.bound, self.direction)
     }
 
-    fn forward(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let bin = self.bin(x, &self.x)?;
-        let position = ((x - &bin.x)? / &bin.width)?;
-        let secant = (&bin.height / &bin.width)?;
-        let mixed = (&position * (1.0 - &position)?)?;
-        let curvature = ((&bin.left + &bin.right)? - (&secant * 2.0)?)?;
-        let denominator = (&secant + (&curvature * &mixed)?)?;
-        let numerator = ((&secant * position.sqr()?)? + (&bin.left * &mixed)?)?;
-        let y = (&bin.y + ((&bin.height * numerator)? / denominator)?)?;
-        Ok((y, bin.log_slope(&position)?))
-    }
-
-    fn inverse(&self, y: &Tensor) -> Result<(Tensor, Tensor)> {
-        let bin = self.bin(y, &self.y)?;
-        let secant = (&bin.height / &bin.width)?;
-        let curvature = ((&bin.left + &bin.right)? - (&secant * 2.0)?)?;
-        let offset = (y - &bin.y)?;
-        // The quadratic equation of the position, solved without cancellation (their eq. 6 to 8).
-        let a = ((&bin.height * (&secant - &bin.left)?)? + (&offset * &curvature)?)?;
-        let b = ((&bin.height * &bin.left)? - (&offset * &curvature)?)?;
-        let c = (&secant * offset)?.neg()?;
-        let root = (b.sqr()? - ((a * &c)? * 4.0)?)?.relu()?.sqrt()?;
-        let position = ((c * 2.0)? / (b.neg()? - root)?)?.clamp(0.0, 1.0)?;
-        let x = (&bin.x + (&position * &bin.width)?)?;
-        Ok((x, bin.log_slope(&position)?.neg()?))
+    /// Rows and columns of x, where the parameters fit it.
+    fn shape(self, x: &Layout, parameters: &Layout) -> Result<(usize, usize)> {
+        let (rows, columns) = x.shape().dims2()?;
+        if parameters.shape().dims2()? != (rows, self.raw() * columns) || columns == 0 {
+            bail!("spline parameters of shape {:?} for x of shape {:?}", parameters.shape(), x.shape())
+        }
+        Ok((rows, columns))
     }
 }
 
-impl Bin {
-    /// log dy/dx at a position between 0 and 1 (their eq. 5).
-    fn log_slope(&self, position: &Tensor) -> Result<Tensor> {
-        let rest = (1.0 - position)?;
-        let secant = (&self.height / &self.width)?;
-        let mixed = (position * &rest)?;
-        let curvature = ((&self.left + &self.right)? - (&secant * 2.0)?)?;
-        let denominator = (&secant + (curvature * &mixed)?)?;
-        let ends = ((&self.right * position.sqr()?)? + (&self.left * rest.sqr()?)?)?;
-        let numerator = (ends + ((&secant * mixed)? * 2.0)?)?;
-        ((secant.log()? * 2.0)? + numerator.log()?)? - (denominator.log()? * 2.0)?
+/// The numbers of a contiguous `f64` tensor in host memory.
+fn doubles<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f64]> {
+    let CpuStorage::F64(values) = storage else { bail!("splines change f64") };
+    let Some((start, end)) = layout.contiguous_offsets() else { bail!("splines change contiguous tensors") };
+    Ok(&values[start..end])
+}
+
+impl CustomOp2 for SplineOp {
+    fn name(&self) -> &'static str {
+        "spline-coupling"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        parameters: &CpuStorage,
+        parameter_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (rows, columns) = self.shape(x_layout, parameter_layout)?;
+        let (x, parameters) = (doubles(x, x_layout)?, floats(parameters, parameter_layout)?);
+        let mut packed = vec![0.0; rows * (columns + 1)];
+        let blocks = packed.par_chunks_mut(BLOCK * (columns + 1)).enumerate();
+        blocks.for_each(|(block, results)| {
+            let mut kernel = self.kernel();
+            for (row, result) in results.chunks_mut(columns + 1).enumerate() {
+                let start = (block * BLOCK + row) * columns;
+                for column in 0..columns {
+                    let raw = &parameters[(start + column) * self.raw()..][..self.raw()];
+                    let transformed = kernel.transform(x[start + column], raw);
+                    result[column] = transformed.value;
+                    result[columns] += transformed.log_slope;
+                }
+            }
+        });
+        Ok((CpuStorage::F64(packed), Shape::from((rows, columns + 1))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        parameters: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (rows, columns) = x.dims2()?;
+        let packed = x.apply_op3_no_bwd(parameters, &gradient.contiguous()?, &SplineGradient(*self))?;
+        let of_x = packed.narrow(1, 0, columns)?.contiguous()?;
+        let rest = packed.narrow(1, columns, columns * self.raw())?.to_dtype(DType::F32)?;
+        Ok((Some(of_x), Some(rest.reshape((rows, columns * self.raw()))?)))
     }
 }
 
-/// (bins, bins + 1) with a 1 where a bin lies left of a knot: shares times this are the knots.
-fn sums(bins: usize, like: &Tensor) -> Result<Tensor> {
-    let entry = |index: usize| f64::from(u8::from(index / (bins + 1) < index % (bins + 1)));
-    let entries: Vec<f64> = (0..bins * (bins + 1)).map(entry).collect();
-    Tensor::from_vec(entries, (bins, bins + 1), like.device())?.to_dtype(like.dtype())
+/// (x, parameters, gradient of the result) → gradient of x and that of the parameters, side by side in each row.
+struct SplineGradient(SplineOp);
+
+impl CustomOp3 for SplineGradient {
+    fn name(&self) -> &'static str {
+        "spline-coupling-gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        parameters: &CpuStorage,
+        parameter_layout: &Layout,
+        gradient: &CpuStorage,
+        gradient_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (rows, columns) = self.0.shape(x_layout, parameter_layout)?;
+        let (x, parameters) = (doubles(x, x_layout)?, floats(parameters, parameter_layout)?);
+        let gradient = doubles(gradient, gradient_layout)?;
+        if gradient.len() != rows * (columns + 1) {
+            bail!("a gradient of {} numbers for {rows} rows of {columns}", gradient.len())
+        }
+        let raw_width = self.0.raw();
+        let width = columns * (1 + raw_width);
+        let mut packed = vec![0.0; rows * width];
+        packed.par_chunks_mut(BLOCK * width).enumerate().for_each(|(block, results)| {
+            let mut kernel = self.0.kernel();
+            for (row, result) in results.chunks_mut(width).enumerate() {
+                let row = block * BLOCK + row;
+                let given = &gradient[row * (columns + 1)..][..=columns];
+                let (of_x, of_parameters) = result.split_at_mut(columns);
+                for (column, of_raw) in of_parameters.chunks_mut(raw_width).enumerate() {
+                    let index = row * columns + column;
+                    let raw = &parameters[index * raw_width..][..raw_width];
+                    of_x[column] = kernel.pull_back(x[index], raw, (given[column], given[columns]), of_raw);
+                }
+            }
+        });
+        Ok((CpuStorage::F64(packed), Shape::from((rows, width))))
+    }
 }

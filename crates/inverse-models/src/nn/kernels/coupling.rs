@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::TRAINING_BLOCK;
-use super::spline::{Spline, SplineShape};
+use super::spline::{Direction, Spline};
 use crate::nn::Coupling;
 
 /// A coupling of `columns` variables a row.
@@ -32,12 +32,12 @@ impl CouplingPass {
                         }
                     }
                     Coupling::Spline { bins, bound } => {
-                        let mut spline = Spline::new(SplineShape { bins, bound });
+                        let mut spline = Spline::new(bins, bound, Direction::Forward);
                         for ((x, parameters), log) in rows.zip(log) {
                             for (x, parameters) in x.iter_mut().zip(parameters.chunks_exact(3 * bins - 1)) {
-                                let (changed, log_slope) = spline.forward(*x, parameters);
-                                *x = changed;
-                                *log += log_slope;
+                                let transformed = spline.transform(*x, parameters);
+                                *x = transformed.value;
+                                *log += transformed.log_slope;
                             }
                         }
                     }
@@ -59,10 +59,10 @@ impl CouplingPass {
                     }
                 }),
                 Coupling::Spline { bins, bound } => {
-                    let mut spline = Spline::new(SplineShape { bins, bound });
+                    let mut spline = Spline::new(bins, bound, Direction::Inverse);
                     for (y, parameters) in rows {
                         for (y, parameters) in y.iter_mut().zip(parameters.chunks_exact(3 * bins - 1)) {
-                            *y = spline.inverse(*y, parameters);
+                            *y = spline.transform(*y, parameters).value;
                         }
                     }
                 }
@@ -96,12 +96,17 @@ impl CouplingPass {
                         }
                     }
                     Coupling::Spline { bins, bound } => {
-                        let mut spline = Spline::new(SplineShape { bins, bound });
+                        let mut spline = Spline::new(bins, bound, Direction::Forward);
                         let each = 3 * bins - 1;
+                        let mut of_raw = vec![0.0; each];
                         for (((gradient, x), given), wanted) in rows.zip(given).zip(wanted) {
                             let given = given.chunks_exact(each).zip(wanted.chunks_exact_mut(each));
                             for ((gradient, x), (given, wanted)) in gradient.iter_mut().zip(x).zip(given) {
-                                *gradient = spline.backward(*x, given, *gradient, log_gradient, wanted);
+                                let of = (*gradient, log_gradient);
+                                *gradient = spline.pull_back(*x, given, of, &mut of_raw);
+                                for (wanted, value) in wanted.iter_mut().zip(&of_raw) {
+                                    *wanted = *value as f32;
+                                }
                             }
                         }
                     }

@@ -108,10 +108,10 @@ pub(super) fn transpose(values: &[f32], columns: usize, out: &mut [f32]) {
                     let start = (row + index) * columns + first + column;
                     line[..width].copy_from_slice(&values[start..start + width]);
                 }
-                for index in 0..width {
-                    let start = (column + index) * rows + row;
-                    let line: [f32; TILE] = std::array::from_fn(|place| tile[place][index]);
-                    out[start..start + height].copy_from_slice(&line[..height]);
+                for (index, line) in out[column * rows..].chunks_exact_mut(rows).take(width).enumerate() {
+                    for (value, source) in line[row..row + height].iter_mut().zip(&tile) {
+                        *value = source[index];
+                    }
                 }
             }
         }

@@ -18,6 +18,7 @@ mod vector_unit;
 pub(crate) use adam::adam_step;
 pub(crate) use coupling::CouplingPass;
 pub(crate) use frozen::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
+pub(crate) use spline::{Direction, Spline};
 pub(crate) use training::{TrainingPass, TrainingWorkspace};
 pub(crate) use vector_unit::{squared_distance, vectorized};
 

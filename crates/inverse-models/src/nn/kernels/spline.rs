@@ -1,251 +1,289 @@
-//! One monotone rational-quadratic spline: value, inverse and derivative by hand (Durkan et al. 2019).
+//! Monotone rational-quadratic splines (Durkan et al. 2019, "Neural Spline Flows", section 3.1), one variable at a
+//! time, and their derivatives.
 
 use super::vector_unit::{exponential_f64, vectorized};
-use crate::nn::spline::{LEAST_SHARE, LEAST_SLOPE};
 
-/// Number of bins, and half the width of the interval that they cover.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SplineShape {
-    pub(super) bins: usize,
-    pub(super) bound: f64,
+/// Least share of the interval that a bin covers, and least slope at a knot: they keep the inverse stable.
+pub(crate) const LEAST_SHARE: f64 = 1e-3;
+pub(crate) const LEAST_SLOPE: f64 = 1e-3;
+
+/// Which way a transform runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Forward,
+    Inverse,
 }
 
-/// A spline's buffers, used for one variable after another.
-pub(super) struct Spline {
-    shape: SplineShape,
+/// A transformed value and the log of its slope.
+pub(crate) struct Transformed {
+    pub(crate) value: f64,
+    pub(crate) log_slope: f64,
+}
+
+/// Splines of one shape; the parameters say where the knots lie. Keeps what one spline needs from call to call.
+///
+/// Parameters of a variable: the widths and the heights of the bins and the slopes at the inner knots, before they are
+/// made positive; 3 · bins − 1 numbers.
+pub(crate) struct Spline {
+    bins: usize,
+    bound: f64,
+    direction: Direction,
     /// Softmax of the raw widths and heights.
     widths: Vec<f64>,
     heights: Vec<f64>,
-    /// The shift that makes a slope of 1 of a raw 0.
-    shift: f64,
 }
 
-/// The bin in which a value lies.
-#[derive(Clone, Copy)]
+/// The bin in which a value lies: its left end, its width and height, the slopes at its ends, and the value's place
+/// between 0 and 1.
 struct Bin {
     index: usize,
-    x: f64,
     y: f64,
+    x: f64,
     width: f64,
     height: f64,
     left: f64,
     right: f64,
+    position: f64,
 }
 
-/// What value and slope at one place of a bin are made of.
-#[derive(Clone, Copy)]
-struct Place {
-    /// Share of the bin's width that lies left of it, θ.
-    position: f64,
-    /// θ (1 − θ).
-    mixed: f64,
-    secant: f64,
-    curvature: f64,
-    denominator: f64,
-    numerator: f64,
-    /// The slope's numerator over the square of the secant.
-    ends: f64,
+/// Derivatives of a loss with respect to x and to what a bin is made of.
+#[derive(Default)]
+struct Pulled {
+    x: f64,
+    bin_x: f64,
+    bin_y: f64,
+    width: f64,
+    height: f64,
+    left: f64,
+    right: f64,
 }
 
 impl Spline {
-    pub(super) fn new(shape: SplineShape) -> Self {
-        let zeros = vec![0.0; shape.bins];
-        let shift = (1.0 - LEAST_SLOPE).exp_m1().ln();
-        Self { shape, widths: zeros.clone(), heights: zeros, shift }
+    pub(crate) fn new(bins: usize, bound: f64, direction: Direction) -> Self {
+        Self { bins, bound, direction, widths: vec![0.0; bins], heights: vec![0.0; bins] }
     }
 
-    /// y and log dy/dx.
-    ///
-    /// * `parameters`: raw widths, heights and inner slopes, (3 · bins − 1)
-    pub(super) fn forward(&mut self, x: f64, parameters: &[f32]) -> (f64, f64) {
-        if !self.holds(x) {
-            return (x, 0.0);
-        }
-        let bin = self.bin(x, parameters, false);
-        let place = bin.at((x - bin.x) / bin.width);
-        (bin.y + bin.height * place.numerator / place.denominator, place.log_slope())
-    }
-
-    /// The x whose value is y.
-    pub(super) fn inverse(&mut self, y: f64, parameters: &[f32]) -> f64 {
-        if !self.holds(y) {
-            return y;
-        }
-        let bin = self.bin(y, parameters, true);
-        let secant = bin.height / bin.width;
-        let curvature = bin.left + bin.right - 2.0 * secant;
-        let offset = y - bin.y;
-        // The quadratic equation of the position, solved without cancellation (their eq. 6 to 8).
-        let a = bin.height * (secant - bin.left) + offset * curvature;
-        let b = bin.height * bin.left - offset * curvature;
-        let c = -secant * offset;
-        let root = (b * b - 4.0 * a * c).max(0.0).sqrt();
-        bin.x + (2.0 * c / (-b - root)).clamp(0.0, 1.0) * bin.width
-    }
-
-    /// The gradient of x, given that of y and of the log slope; writes that of the parameters.
-    pub(super) fn backward(
-        &mut self,
-        x: f64,
-        parameters: &[f32],
-        gradient: f64,
-        log_gradient: f64,
-        parameter_gradient: &mut [f32],
-    ) -> f64 {
-        parameter_gradient.fill(0.0);
-        if !self.holds(x) {
-            return gradient;
-        }
-        let bin = self.bin(x, parameters, false);
-        let place = bin.at((x - bin.x) / bin.width);
-        let of = place.pull_back(&bin, gradient, log_gradient);
-        let SplineShape { bins, bound } = self.shape;
-        let (widths, rest) = parameter_gradient.split_at_mut(bins);
-        let (heights, slopes) = rest.split_at_mut(bins);
-        let scale = 2.0 * bound * (1.0 - LEAST_SHARE * bins as f64);
-        shares_backward(&self.widths, bin.index, (of.x * scale, of.width * scale), widths);
-        shares_backward(&self.heights, bin.index, (of.y * scale, of.height * scale), heights);
-        let raw = &parameters[2 * bins..];
-        for (knot, of_slope) in [(bin.index, of.left), (bin.index + 1, of.right)] {
-            // The slopes at both ends are 1, whatever the parameters say.
-            if (1..bins).contains(&knot) {
-                let z = f64::from(raw[knot - 1]) + self.shift;
-                slopes[knot - 1] = (of_slope / (1.0 + (-z).exp())) as f32;
+    /// The transformed value; outside ± `bound` the value itself.
+    pub(crate) fn transform(&mut self, value: f64, raw: &[f32]) -> Transformed {
+        let Some(bin) = self.bin(value, raw) else { return Transformed { value, log_slope: 0.0 } };
+        let log_slope = bin.log_slope();
+        match self.direction {
+            Direction::Forward => Transformed { value: bin.forward(), log_slope },
+            Direction::Inverse => {
+                Transformed { value: bin.x + bin.position * bin.width, log_slope: -log_slope }
             }
         }
-        of.value
     }
 
-    /// Whether the spline acts there; NaN passes through as the identity's.
-    fn holds(&self, value: f64) -> bool {
-        value.abs() < self.shape.bound
+    /// The derivative with respect to the value, where the loss has these with respect to the transformed value and to
+    /// the log of its slope; those of the parameters are written to `raw_gradient`.
+    pub(crate) fn pull_back(
+        &mut self,
+        value: f64,
+        raw: &[f32],
+        (of_value, of_log_slope): (f64, f64),
+        raw_gradient: &mut [f64],
+    ) -> f64 {
+        let Some(bin) = self.bin(value, raw) else {
+            raw_gradient.fill(0.0);
+            return of_value;
+        };
+        match self.direction {
+            Direction::Forward => {
+                let pulled = bin.pull_back(of_value, of_log_slope);
+                self.pull_back_knots(&bin, &pulled, raw, raw_gradient);
+                pulled.x
+            }
+            // y = f(x; θ) stays the same: dx = (dy − ∂f/∂θ dθ) / f′, and the log slope is that of f at x, negated.
+            Direction::Inverse => {
+                let total = of_value - of_log_slope * bin.pull_back(0.0, 1.0).x;
+                let of_y = total / bin.log_slope().exp();
+                let pulled = bin.pull_back(-of_y, -of_log_slope);
+                self.pull_back_knots(&bin, &pulled, raw, raw_gradient);
+                of_y
+            }
+        }
     }
 
-    fn bin(&mut self, value: f64, parameters: &[f32], inverse: bool) -> Bin {
-        let SplineShape { bins, bound } = self.shape;
-        softmax(&parameters[..bins], &mut self.widths);
-        softmax(&parameters[bins..2 * bins], &mut self.heights);
-        let span = 2.0 * bound;
-        let share = |probability: f64| span * (probability * (1.0 - LEAST_SHARE * bins as f64) + LEAST_SHARE);
-        let (mut x, mut y, mut index) = (-bound, -bound, 0);
-        let (mut width, mut height) = (share(self.widths[0]), share(self.heights[0]));
-        while index + 1 < bins {
-            let end = if inverse { y + height } else { x + width };
-            // Written so that NaN stays in the first bin and makes its value NaN.
-            if !(value >= end) {
-                break;
+    /// Part of the interval that a softmax value stands for.
+    fn share(&self, softmax: f64) -> f64 {
+        LEAST_SHARE + (1.0 - LEAST_SHARE * self.bins as f64) * softmax
+    }
+
+    fn bin(&mut self, value: f64, raw: &[f32]) -> Option<Bin> {
+        // Not a number is nowhere inside.
+        if value.abs() < self.bound {
+            softmax(&raw[..self.bins], &mut self.widths);
+            softmax(&raw[self.bins..2 * self.bins], &mut self.heights);
+            Some(self.locate(value, &raw[2 * self.bins..]))
+        } else {
+            None
+        }
+    }
+
+    fn locate(&self, value: f64, raw_slopes: &[f32]) -> Bin {
+        let (mut x, mut y) = (-self.bound, -self.bound);
+        let mut index = 0;
+        loop {
+            let width = 2.0 * self.bound * self.share(self.widths[index]);
+            let height = 2.0 * self.bound * self.share(self.heights[index]);
+            let end = match self.direction {
+                Direction::Forward => x + width,
+                Direction::Inverse => y + height,
+            };
+            if value < end || index + 1 == self.bins {
+                // Slope 1 at both ends meets the identity outside without a kink.
+                let left = if index == 0 { 1.0 } else { positive(raw_slopes[index - 1]) };
+                let right = raw_slopes.get(index).map_or(1.0, |raw| positive(*raw));
+                let mut bin = Bin { index, y, x, width, height, left, right, position: 0.0 };
+                bin.position = match self.direction {
+                    Direction::Forward => (value - x) / width,
+                    Direction::Inverse => bin.solve(value),
+                };
+                return bin;
             }
             (x, y, index) = (x + width, y + height, index + 1);
-            (width, height) = (share(self.widths[index]), share(self.heights[index]));
         }
-        let raw = &parameters[2 * bins..];
-        let slope = |knot: usize| {
-            if (1..bins).contains(&knot) {
-                let z = f64::from(raw[knot - 1]) + self.shift;
-                z.max(0.0) + (-z.abs()).exp().ln_1p() + LEAST_SLOPE
-            } else {
-                1.0
-            }
-        };
-        Bin { index, x, y, width, height, left: slope(index), right: slope(index + 1) }
     }
-}
 
-/// Gradients of what [`Bin`] holds, and of the value that lies in it.
-struct BinGradient {
-    value: f64,
-    x: f64,
-    y: f64,
-    width: f64,
-    height: f64,
-    left: f64,
-    right: f64,
+    /// From the bin's ends, sizes and slopes to the parameters behind them.
+    fn pull_back_knots(&self, bin: &Bin, pulled: &Pulled, raw: &[f32], raw_gradient: &mut [f64]) {
+        let (widths, rest) = raw_gradient.split_at_mut(self.bins);
+        let (heights, slopes) = rest.split_at_mut(self.bins);
+        let reach = 2.0 * self.bound * (1.0 - LEAST_SHARE * self.bins as f64);
+        for (softmax, end, size, gradient) in [
+            (&self.widths, pulled.bin_x, pulled.width, widths),
+            (&self.heights, pulled.bin_y, pulled.height, heights),
+        ] {
+            // Bins to the left move the bin's left end; its own share is its size.
+            let of_share = |index: usize| match index.cmp(&bin.index) {
+                std::cmp::Ordering::Less => end,
+                std::cmp::Ordering::Equal => size,
+                std::cmp::Ordering::Greater => 0.0,
+            };
+            let mean: f64 = softmax.iter().enumerate().map(|(index, p)| p * of_share(index)).sum();
+            for (index, (entry, p)) in gradient.iter_mut().zip(softmax).enumerate() {
+                *entry = reach * p * (of_share(index) - mean);
+            }
+        }
+        slopes.fill(0.0);
+        let raw = &raw[2 * self.bins..];
+        if bin.index > 0 {
+            slopes[bin.index - 1] = pulled.left * positive_slope(raw[bin.index - 1]);
+        }
+        if bin.index + 1 < self.bins {
+            slopes[bin.index] = pulled.right * positive_slope(raw[bin.index]);
+        }
+    }
 }
 
 impl Bin {
-    fn at(&self, position: f64) -> Place {
-        let rest = 1.0 - position;
-        let mixed = position * rest;
-        let secant = self.height / self.width;
-        let curvature = self.left + self.right - 2.0 * secant;
-        Place {
-            position,
-            mixed,
-            secant,
-            curvature,
-            denominator: secant + curvature * mixed,
-            numerator: secant * position * position + self.left * mixed,
-            ends: self.right * position * position + 2.0 * secant * mixed + self.left * rest * rest,
-        }
+    fn secant(&self) -> f64 {
+        self.height / self.width
     }
-}
 
-impl Place {
-    /// Their eq. 5.
+    fn curvature(&self) -> f64 {
+        self.left + self.right - 2.0 * self.secant()
+    }
+
+    /// ξ (1 − ξ).
+    fn mixed(&self) -> f64 {
+        self.position * (1.0 - self.position)
+    }
+
+    /// Numerator and denominator of the transformed value's share of the height (their eq. 4).
+    fn fraction(&self) -> (f64, f64) {
+        let (secant, mixed) = (self.secant(), self.mixed());
+        let numerator = secant * self.position * self.position + self.left * mixed;
+        (numerator, secant + self.curvature() * mixed)
+    }
+
+    fn forward(&self) -> f64 {
+        let (numerator, denominator) = self.fraction();
+        self.y + self.height * numerator / denominator
+    }
+
+    /// The position of y: a quadratic equation, solved without cancellation (their eq. 6 to 8).
+    fn solve(&self, y: f64) -> f64 {
+        let (secant, curvature, offset) = (self.secant(), self.curvature(), y - self.y);
+        let a = self.height * (secant - self.left) + offset * curvature;
+        let b = self.height * self.left - offset * curvature;
+        let c = -secant * offset;
+        let root = (b * b - 4.0 * a * c).max(0.0).sqrt();
+        (2.0 * c / (-b - root)).clamp(0.0, 1.0)
+    }
+
+    /// Second factor of the slope: slope = secant² · ends / denominator² (their eq. 5).
+    fn ends(&self) -> f64 {
+        let rest = 1.0 - self.position;
+        self.right * self.position * self.position
+            + 2.0 * self.secant() * self.mixed()
+            + self.left * rest * rest
+    }
+
     fn log_slope(&self) -> f64 {
-        (self.secant * self.secant * self.ends / (self.denominator * self.denominator)).ln()
+        2.0 * self.secant().ln() + self.ends().ln() - 2.0 * self.fraction().1.ln()
     }
 
-    /// The chain rule through [`Spline::forward`], line by line from its end.
-    fn pull_back(&self, bin: &Bin, gradient: f64, log_gradient: f64) -> BinGradient {
-        let Self { position, mixed, secant, curvature, denominator, numerator, ends } = *self;
-        let rest = 1.0 - position;
-        let of_numerator = gradient * bin.height / denominator;
-        let of_denominator = -of_numerator * numerator / denominator - 2.0 * log_gradient / denominator;
-        let of_ends = log_gradient / ends;
+    /// Derivatives of a loss that has these with respect to y and to the log slope, both as functions of x.
+    fn pull_back(&self, of_y: f64, of_log_slope: f64) -> Pulled {
+        let (position, rest) = (self.position, 1.0 - self.position);
+        let (secant, mixed, curvature) = (self.secant(), self.mixed(), self.curvature());
+        let (numerator, denominator) = self.fraction();
+        let of_numerator = of_y * self.height / denominator;
+        let of_denominator = -of_numerator * numerator / denominator - 2.0 * of_log_slope / denominator;
+        let of_ends = of_log_slope / self.ends();
         let of_curvature = of_denominator * mixed;
-        let of_mixed = of_denominator * curvature + of_numerator * bin.left + of_ends * 2.0 * secant;
-        let of_secant = 2.0 * log_gradient / secant
+        let of_mixed = 2.0 * secant * of_ends + self.left * of_numerator + curvature * of_denominator;
+        let of_secant = 2.0 * of_log_slope / secant
+            + 2.0 * mixed * of_ends
+            + position * position * of_numerator
             + of_denominator
-            + of_numerator * position * position
-            + of_ends * 2.0 * mixed
             - 2.0 * of_curvature;
-        let of_position = of_numerator * 2.0 * secant * position
-            + of_ends * 2.0 * (bin.right * position - bin.left * rest)
-            + of_mixed * (1.0 - 2.0 * position);
-        let of_value = of_position / bin.width;
-        BinGradient {
-            value: of_value,
-            x: -of_value,
-            y: gradient,
-            width: -(of_secant * secant + of_position * position) / bin.width,
-            height: gradient * numerator / denominator + of_secant / bin.width,
-            left: of_numerator * mixed + of_ends * rest * rest + of_curvature,
-            right: of_ends * position * position + of_curvature,
+        let of_position = 2.0 * (self.right * position - self.left * rest) * of_ends
+            + 2.0 * secant * position * of_numerator
+            + (1.0 - 2.0 * position) * of_mixed;
+        let x = of_position / self.width;
+        Pulled {
+            x,
+            bin_x: -x,
+            bin_y: of_y,
+            width: -(of_secant * secant + of_position * position) / self.width,
+            height: of_y * numerator / denominator + of_secant / self.width,
+            left: rest * rest * of_ends + mixed * of_numerator + of_curvature,
+            right: position * position * of_ends + of_curvature,
         }
     }
 }
 
-/// The gradient of raw widths (or heights), of which `probabilities` are the softmax: the bins below `index` move its
-/// left end, it itself its size.
-fn shares_backward(probabilities: &[f64], index: usize, (of_end, of_size): (f64, f64), gradient: &mut [f32]) {
-    let below: f64 = probabilities[..index].iter().sum();
-    let mean = below * of_end + probabilities[index] * of_size;
-    for (bin, (gradient, probability)) in gradient.iter_mut().zip(probabilities).enumerate() {
-        let of_share = match bin.cmp(&index) {
-            std::cmp::Ordering::Less => of_end,
-            std::cmp::Ordering::Equal => of_size,
-            std::cmp::Ordering::Greater => 0.0,
-        };
-        *gradient = (probability * (of_share - mean)) as f32;
-    }
-}
-
-fn softmax(raw: &[f32], probabilities: &mut [f64]) {
+fn softmax(raw: &[f32], result: &mut [f64]) {
     vectorized(
         #[inline(always)]
         || {
-            let largest = raw.iter().fold(f32::NEG_INFINITY, |largest, value| largest.max(*value));
-            let mut sum = 0.0;
-            for (probability, raw) in probabilities.iter_mut().zip(raw) {
-                *probability = exponential_f64(f64::from(*raw) - f64::from(largest));
+            let largest = raw.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            for (entry, value) in result.iter_mut().zip(raw) {
+                *entry = exponential_f64(f64::from(*value) - f64::from(largest));
             }
-            for probability in probabilities.iter() {
-                sum += probability;
-            }
-            for probability in probabilities {
-                *probability /= sum;
+            let sum: f64 = result.iter().sum();
+            for entry in result {
+                *entry /= sum;
             }
         },
     );
+}
+
+/// Makes the slope at a raw 0 a 1.
+fn shifted(raw: f32) -> f64 {
+    f64::from(raw) + (1.0 - LEAST_SLOPE).exp_m1().ln()
+}
+
+/// Softplus of the shifted number, above the least slope.
+fn positive(raw: f32) -> f64 {
+    let value = shifted(raw);
+    LEAST_SLOPE + value.max(0.0) + (-value.abs()).exp().ln_1p()
+}
+
+/// Derivative of [`positive`].
+fn positive_slope(raw: f32) -> f64 {
+    1.0 / (1.0 + (-shifted(raw)).exp())
 }

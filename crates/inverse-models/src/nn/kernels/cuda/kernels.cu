@@ -3,9 +3,8 @@
 // Matrices are row-major, (rows, columns). Sums over rows are taken in a fixed order, so that the same input
 // gives the same bits: partial sums of ROWS_PER_PART rows, then their sum in order. No kernel uses atomics.
 
-#define WARP 32
-// Threads along the rows of a block whose threads along the columns are one warp.
-#define BLOCK_ROWS 8
+#include "warp.cuh"
+
 // Rows that one block of an elementwise kernel covers.
 #define ROWS_PER_BLOCK 32
 // Rows of one partial sum; kernels.rs divides by the same number.
@@ -38,16 +37,6 @@ __device__ __forceinline__ float slope(int kind, float z) {
 // A number too small for full precision becomes 0, as on the processor; NaN stays.
 __device__ __forceinline__ float flush(float value) {
   return fabsf(value) < 1.17549435e-38f ? 0.0f : value;
-}
-
-__device__ __forceinline__ float warp_sum(float value) {
-  for (int offset = WARP / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
-  return value;
-}
-
-__device__ __forceinline__ double warp_sum(double value) {
-  for (int offset = WARP / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
-  return value;
 }
 
 // ---- Elementwise passes of fixed networks; blocks of (32, 8) threads, one float or four a thread and row. ----
@@ -393,61 +382,4 @@ extern "C" __global__ void adam(float *parameters, const float *gradient, float 
   first[index] = mean;
   second[index] = square;
   parameters[index] = flush(parameter - rate * mean / (sqrtf(square * second_correction) + epsilon));
-}
-
-// ---- Affine coupling (GLOW); one warp a row. ----
-
-// result = x exp(s) + t, or (x - t) exp(-s) where `inverse`, and in a last column the sum of s, or of -s.
-//
-// `parameters`: (rows, 2 columns), raw s then t; s = clamp tanh(raw / clamp). `result`: (rows, columns + 1).
-extern "C" __global__ void affine_coupling(const double *x, const float *parameters, double *result, int rows,
-                                           int columns, double clamp, int inverse) {
-  int row = blockIdx.x * BLOCK_ROWS + threadIdx.y;
-  if (row >= rows) return;
-  const double *from = x + (size_t)row * columns;
-  const float *raw = parameters + (size_t)row * 2 * columns;
-  double *to = result + (size_t)row * (columns + 1);
-  double sum = 0.0;
-  for (int column = threadIdx.x; column < columns; column += WARP) {
-    double log_scale = clamp * tanh(raw[column] / clamp);
-    double shift = raw[columns + column];
-    if (inverse) {
-      to[column] = (from[column] - shift) * exp(-log_scale);
-      sum -= log_scale;
-    } else {
-      to[column] = from[column] * exp(log_scale) + shift;
-      sum += log_scale;
-    }
-  }
-  sum = warp_sum(sum);
-  if (threadIdx.x == 0) to[columns] = sum;
-}
-
-// Gradients of x and of the parameters, given that of `affine_coupling`'s result.
-extern "C" __global__ void affine_coupling_gradient(const double *x, const float *parameters, const double *gradient,
-                                                    double *x_gradient, double *parameter_gradient, int rows,
-                                                    int columns, double clamp, int inverse) {
-  int row = blockIdx.x * BLOCK_ROWS + threadIdx.y;
-  if (row >= rows) return;
-  const double *from = x + (size_t)row * columns;
-  const float *raw = parameters + (size_t)row * 2 * columns;
-  const double *given = gradient + (size_t)row * (columns + 1);
-  double *to = x_gradient + (size_t)row * columns;
-  double *to_parameters = parameter_gradient + (size_t)row * 2 * columns;
-  double given_sum = given[columns];
-  for (int column = threadIdx.x; column < columns; column += WARP) {
-    double ratio = tanh(raw[column] / clamp);
-    double factor = exp(inverse ? -clamp * ratio : clamp * ratio);
-    double pulled = given[column] * factor;
-    double of_scale;
-    if (inverse) {
-      of_scale = -pulled * (from[column] - raw[columns + column]) - given_sum;
-      to_parameters[columns + column] = -pulled;
-    } else {
-      of_scale = pulled * from[column] + given_sum;
-      to_parameters[columns + column] = given[column];
-    }
-    to[column] = pulled;
-    to_parameters[column] = of_scale * (1.0 - ratio * ratio);
-  }
 }

@@ -28,7 +28,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::{CudaDevice, CudaStorage, Device, Error, Layout, Result, Storage, Tensor, bail};
 
 pub(crate) use adam::{CudaMoments, move_statistics};
-pub(crate) use coupling::affine_coupling;
+pub(crate) use coupling::{affine_coupling, spline_coupling};
 pub(crate) use descent::{CudaDescent, Plateau};
 pub(crate) use frozen::CudaNetwork;
 pub(crate) use training::CudaTraining;
@@ -38,6 +38,7 @@ use crate::nn::Activation;
 
 /// The kernels, compiled by the build script.
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+const COUPLING_KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/coupling.ptx"));
 
 /// Threads along the columns of a block, and rows that a block of an elementwise kernel covers, as in `kernels.cu`.
 const WARP: usize = 32;
@@ -85,6 +86,8 @@ pub(crate) struct Kernels {
     adam: CudaFunction,
     affine_coupling: CudaFunction,
     affine_coupling_gradient: CudaFunction,
+    spline_coupling: CudaFunction,
+    spline_coupling_gradient: CudaFunction,
     /// Kernels on a stream that records, made when first needed.
     recorder: Mutex<Option<Box<Kernels>>>,
     /// cuBLAS's scratch memory where it must not ask for any: while recording.
@@ -110,8 +113,10 @@ impl Kernels {
 
     fn load(device: &CudaDevice) -> Result<Self> {
         let stream = device.cuda_stream();
-        let module: Arc<CudaModule> = stream.context().load_module(KERNELS.into()).map_err(Error::wrap)?;
-        let function = |name: &str| module.load_function(name).map_err(Error::wrap);
+        let module = |ptx: &str| stream.context().load_module(ptx.into()).map_err(Error::wrap);
+        let load = |module: &Arc<CudaModule>, name: &str| module.load_function(name).map_err(Error::wrap);
+        let (passes, couplings) = (module(KERNELS)?, module(COUPLING_KERNELS)?);
+        let (function, coupling) = (|name: &str| load(&passes, name), |name: &str| load(&couplings, name));
         Ok(Self {
             device: device.clone(),
             blas: device.cublas_handle(),
@@ -131,8 +136,10 @@ impl Kernels {
             pull_back_normalization: function("pull_back_normalization")?,
             move_statistics: function("move_statistics")?,
             adam: function("adam")?,
-            affine_coupling: function("affine_coupling")?,
-            affine_coupling_gradient: function("affine_coupling_gradient")?,
+            affine_coupling: coupling("affine_coupling")?,
+            affine_coupling_gradient: coupling("affine_coupling_gradient")?,
+            spline_coupling: coupling("spline_coupling")?,
+            spline_coupling_gradient: coupling("spline_coupling_gradient")?,
             stream,
             recorder: Mutex::new(None),
             workspace: None,
