@@ -5,6 +5,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
+use super::TRAINING_BLOCK;
 use super::matrix::{Matrix, multiply, transpose};
 use super::vector_unit::{multiply_in_place, vectorized, weighted_error};
 use crate::nn::Activation;
@@ -106,6 +107,9 @@ impl Scratch {
     }
 }
 
+/// Up to this many rows, blocks are as small as those of a training step.
+const FEW_ROWS: usize = 512;
+
 /// A short block is filled up to a multiple of this many rows.
 const FILL: usize = 4;
 
@@ -121,11 +125,21 @@ const SMALL_SIDE: usize = 64;
 /// order for any number of rows but one, as long as the sum is whole or its result has a long side; other networks
 /// always have full blocks.
 fn filled_rows(layers: &[FrozenLayer], rows: usize) -> usize {
+    if has_steady_rows(layers) { rows.next_multiple_of(FILL) } else { BLOCK }
+}
+
+/// Rows of each block of `rows` rows: a training batch of 128 still keeps two cores busy.
+fn block_rows(layers: &[FrozenLayer], rows: usize) -> usize {
+    if rows <= FEW_ROWS && has_steady_rows(layers) { TRAINING_BLOCK } else { BLOCK }
+}
+
+/// Whether the product sums a row's entries in the same order in a block of any size.
+fn has_steady_rows(layers: &[FrozenLayer]) -> bool {
     let steady = |inner: usize, columns: usize| inner <= WHOLE_SUM || columns > SMALL_SIDE;
     let both = |layer: &FrozenLayer| {
         steady(layer.inputs(), layer.outputs()) && steady(layer.outputs(), layer.inputs())
     };
-    if layers.iter().all(both) { rows.next_multiple_of(FILL) } else { BLOCK }
+    layers.iter().all(both)
 }
 
 /// The rows of one block with zeros behind them, (count, columns).
@@ -148,7 +162,8 @@ pub(crate) fn predict(layers: &[FrozenLayer], activation: Activation, x: &[f32])
     let (inputs, outputs) = widths(layers);
     let rows = x.len() / inputs;
     let mut y = vec![0.0; rows * outputs];
-    y.par_chunks_mut(BLOCK * outputs).zip(x.par_chunks(BLOCK * inputs)).for_each(|(y, x)| {
+    let block = block_rows(layers, rows);
+    y.par_chunks_mut(block * outputs).zip(x.par_chunks(block * inputs)).for_each(|(y, x)| {
         SCRATCH.with_borrow_mut(|scratch| {
             let rows = filled_rows(layers, x.len() / inputs);
             let end = scratch.forward(layers, activation, &filled(x, inputs, rows), rows);
@@ -173,8 +188,9 @@ pub(crate) fn error_and_gradient(
     let (inputs, outputs) = widths(layers);
     let rows = x.len() / inputs;
     let mut result = vec![0.0; rows * (1 + inputs)];
-    let blocks = result.par_chunks_mut(BLOCK * (1 + inputs));
-    blocks.zip(x.par_chunks(BLOCK * inputs)).zip(y.par_chunks(BLOCK * outputs)).for_each(
+    let block = block_rows(layers, rows);
+    let blocks = result.par_chunks_mut(block * (1 + inputs));
+    blocks.zip(x.par_chunks(block * inputs)).zip(y.par_chunks(block * outputs)).for_each(
         |((result, x), y)| {
             SCRATCH.with_borrow_mut(|scratch| {
                 let count = filled_rows(layers, x.len() / inputs);
@@ -249,7 +265,7 @@ mod tests {
                 FrozenLayer::new(weight, numbers(outputs, 7))
             };
             let layers = [layer(0), layer(1)];
-            let (x, y) = (numbers(150 * widths[0], 3), numbers(150 * widths[2], 4));
+            let (x, y) = (numbers(600 * widths[0], 3), numbers(600 * widths[2], 4));
             let weights = vec![0.5; widths[2]];
             let all = predict(&layers, Activation::Silu, &x);
             let all_errors = error_and_gradient(&layers, Activation::Silu, &x, &y, &weights);
