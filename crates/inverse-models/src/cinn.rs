@@ -25,8 +25,8 @@ use crate::device::backend;
 use crate::fitted::{Fitted, check_positive};
 use crate::latent_sampling::LatentSampler;
 use crate::nn::{
-    Activation, Coupling, Flow, FlowSettings, FrozenMlp, Mlp, Network, Objective, Pairs, Schedule,
-    TrainableNetwork, TrainingReport, TrainingSettings, train,
+    Activation, ConditionRows, Coupling, Flow, FlowSettings, FrozenMlp, LossGradients, Mlp, Objective, Pairs,
+    Schedule, TrainableNetwork, TrainingReport, TrainingSettings, host_loss, train, values,
 };
 use crate::presets::{
     PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
@@ -169,8 +169,7 @@ struct Likelihood {
     relabeller: Relabeller,
 }
 
-fn loss<N: Network>(flow: &Flow<N>, pairs: &Pairs) -> candle_core::Result<Tensor> {
-    let (z, log_determinant) = flow.forward(&pairs.x, Some(&pairs.y))?;
+fn loss((z, log_determinant): (Tensor, Tensor)) -> candle_core::Result<Tensor> {
     ((z.sqr()?.sum(1)? * 0.5)? - log_determinant)?.mean_all()?.to_dtype(DType::F32)
 }
 
@@ -184,11 +183,30 @@ impl Objective for Likelihood {
     }
 
     fn training_loss(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<Tensor> {
-        loss(&self.flow, &self.relabeller.renew(batch, noise)?)
+        let pairs = self.relabeller.renew(batch, noise)?;
+        loss(self.flow.forward(&pairs.x, Some(&pairs.y))?)
+    }
+
+    fn loss_gradients(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<LossGradients> {
+        if !batch.x.device().is_cpu() {
+            return LossGradients::by_candle(self, batch, noise);
+        }
+        let pairs = self.relabeller.renew(batch, noise)?;
+        let rows = pairs.x.dim(0)?;
+        let x = values(&pairs.x)?.into_iter().map(f64::from).collect();
+        let condition = ConditionRows::new(rows, Some(&pairs.y))?;
+        let (loss, gradients) = self.flow.host_step(x, rows, condition.as_condition(), |z, log| {
+            let loss = 0.5 * z.iter().map(|z| z * z).sum::<f64>() - log.iter().sum::<f64>();
+            for z in z {
+                *z /= rows as f64;
+            }
+            loss / rows as f64
+        })?;
+        host_loss(loss, gradients)
     }
 
     fn validation_loss(&self, pairs: &Pairs, _noise: &mut Stream) -> candle_core::Result<f64> {
-        loss(&self.flow.freeze()?, pairs)?.to_scalar::<f32>().map(f64::from)
+        loss(self.flow.freeze()?.apply(&pairs.x, Some(&pairs.y))?)?.to_scalar::<f32>().map(f64::from)
     }
 }
 
@@ -253,7 +271,7 @@ impl InverseModel for ConditionalInvertibleNetworkModel {
         let sampler = LatentSampler { x, y: y_units, range, device: &self.device, latent: self.dim_x() };
         sampler.propose(y, n, rng, |draws, y| {
             let z = (draws * settings.temperature)?;
-            self.flow.inverse(&z, Some(y))?.to_dtype(DType::F32)
+            self.flow.invert(&z, Some(y))?.to_dtype(DType::F32)
         })
     }
 }

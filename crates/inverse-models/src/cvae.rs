@@ -29,8 +29,8 @@ use crate::fitted::{Fitted, check_count, check_not_negative};
 use crate::latent_sampling::{LatentSampler, standard_normal};
 use crate::measurement_encoder::MeasurementEncoder;
 use crate::nn::{
-    Activation, FrozenMlp, Mlp, MlpSettings, Network, Objective, Pairs, TrainableNetwork, TrainingReport,
-    TrainingSettings, train,
+    Activation, FrozenMlp, HostStep, LossGradients, Mlp, MlpSettings, Network, Objective, Pairs,
+    TrainableNetwork, TrainingReport, TrainingSettings, host_loss, train, values,
 };
 use crate::presets::PresetMethod;
 use crate::registry::LoadableMethod;
@@ -212,6 +212,54 @@ fn condition(measurement: Option<&impl Network>, y: &Tensor) -> candle_core::Res
     measurement.map_or(Ok(y.clone()), |network| network.forward(y))
 }
 
+impl EvidenceBound {
+    /// A step without candle's graph: eq. 12 and its gradient by hand.
+    fn host_step(&self, pairs: &Pairs, noise: &mut Stream) -> candle_core::Result<LossGradients> {
+        let (rows, latent, dim_y) = (pairs.x.dim(0)?, self.latent, pairs.y.dim(1)?);
+        let (x, y) = (values(&pairs.x)?, values(&pairs.y)?);
+        let seen = values(&Tensor::cat(&[&pairs.x, &pairs.y], 1)?)?;
+        let mut encoder = HostStep::new(&self.encoder)?;
+        let mut code = encoder.forward(&seen)?;
+        let draw = values(&standard_normal(rows, latent, pairs.x.device(), noise)?)?;
+        let mut given = Vec::with_capacity(rows * (latent + dim_y));
+        let rows_of = |code: &[f32], draw: &[f32], y: &[f32], given: &mut Vec<f32>| {
+            let (mean, log_variance) = code.split_at(latent);
+            let z = mean.iter().zip(log_variance).zip(draw);
+            given.extend(z.map(|((mean, log_variance), draw)| mean + (0.5 * log_variance).exp() * draw));
+            given.extend_from_slice(y);
+        };
+        let each = code.chunks_exact(2 * latent).zip(draw.chunks_exact(latent)).zip(y.chunks_exact(dim_y));
+        each.for_each(|((code, draw), y)| rows_of(code, draw, y, &mut given));
+        let mut decoder = HostStep::new(&self.decoder)?;
+        let mut decoded = decoder.forward(&given)?;
+        let (mut reconstruction, share) = (0.0, 2.0 / x.len() as f32);
+        for (decoded, x) in decoded.iter_mut().zip(&x) {
+            let difference = *decoded - x;
+            reconstruction += f64::from(difference * difference);
+            *decoded = share * difference;
+        }
+        let (decoder_gradient, z_gradient) = decoder.backward(&given, &decoded, true)?;
+        let z_gradient = z_gradient.unwrap_or_default();
+        let (mut divergence, weight) = (0.0, self.divergence_weight as f32 / draw.len() as f32);
+        let each = code.chunks_exact_mut(2 * latent).zip(draw.chunks_exact(latent));
+        for ((code, draw), z_gradient) in each.zip(z_gradient.chunks_exact(latent + dim_y)) {
+            let (mean, log_variance) = code.split_at_mut(latent);
+            for (((mean, log_variance), draw), gradient) in
+                mean.iter_mut().zip(log_variance).zip(draw).zip(z_gradient)
+            {
+                let deviation = (0.5 * *log_variance).exp();
+                let variance = deviation * deviation;
+                divergence -= 0.5 * f64::from(1.0 + *log_variance - *mean * *mean - variance);
+                *mean = gradient + weight * *mean;
+                *log_variance = 0.5 * (gradient * draw * deviation + weight * (variance - 1.0));
+            }
+        }
+        let (encoder_gradient, _) = encoder.backward(&seen, &code, false)?;
+        let loss = reconstruction / x.len() as f64 + self.divergence_weight * divergence / draw.len() as f64;
+        host_loss(loss, vec![encoder_gradient, decoder_gradient])
+    }
+}
+
 /// Mean over rows and columns of the divergence of N(μ, σ²) from N(0, 1).
 fn divergence(mean: &Tensor, log_variance: &Tensor) -> candle_core::Result<Tensor> {
     let terms = (((log_variance + 1.0)? - mean.sqr()?)? - log_variance.exp()?)?;
@@ -233,6 +281,14 @@ impl Objective for EvidenceBound {
         let Pairs { x, y } = self.relabeller.renew(batch, noise)?;
         let batch = Pairs { x, y: condition(self.measurement.as_ref(), &y)? };
         self.loss(&self.encoder, &self.decoder, &batch, noise)
+    }
+
+    fn loss_gradients(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<LossGradients> {
+        // The step by hand knows no encoder of y.
+        if !batch.x.device().is_cpu() || self.measurement.is_some() {
+            return LossGradients::by_candle(self, batch, noise);
+        }
+        self.host_step(&self.relabeller.renew(batch, noise)?, noise)
     }
 
     fn validation_loss(&self, pairs: &Pairs, noise: &mut Stream) -> candle_core::Result<f64> {

@@ -5,6 +5,7 @@ use inverse_core::Stream;
 use ndarray::{Array2, ArrayView1};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 
 /// The logarithm of L's diagonal stays inside ± this, by a hyperbolic tangent: a component that narrows onto
 /// one training pair would make the likelihood infinite.
@@ -67,7 +68,7 @@ impl MixtureLayout {
 
     /// (row, column) of each entry below the diagonal.
     fn entries(&self) -> Vec<(usize, usize)> {
-        (0..self.dim).flat_map(|row| (0..row).map(move |column| (row, column))).collect()
+        self.entries_in_order().collect()
     }
 
     /// log Σ_k p_k |Σ_k⁻¹|^½ exp(−½ …) of each row, (rows): eq. 15 without its sign.
@@ -96,6 +97,84 @@ impl MixtureLayout {
         // log-sum-exp, with the largest term taken out first.
         let largest = joint.max_keepdim(1)?.detach();
         joint.broadcast_sub(&largest)?.exp()?.sum(1)?.log()? + largest.squeeze(1)?
+    }
+
+    /// The log-likelihood of one row, as [`MixtureLayout::log_likelihood`] has it; turns the network's output into
+    /// `share` times its gradient.
+    ///
+    /// * `output`: (outputs), `x`: (dim)
+    fn row_gradient(&self, output: &mut [f32], x: &[f32], share: f64) -> f64 {
+        let (k, d, below) = (self.components, self.dim, self.below());
+        let softened = |raw: f32| (f64::from(raw) / LARGEST_LOG_DIAGONAL).tanh();
+        let mut whitened = vec![0.0; k * d];
+        let mut joint = vec![0.0; k];
+        let (logits, rest) = output.split_at_mut(k);
+        let (means, rest) = rest.split_at_mut(k * d);
+        let (diagonals, entries) = rest.split_at_mut(k * d);
+        let log_sum = log_sum_exp(logits.iter().map(|logit| f64::from(*logit)));
+        for component in 0..k {
+            let own = component * d..(component + 1) * d;
+            let (mean, whitened) = (&means[own.clone()], &mut whitened[own.clone()]);
+            let offset = |index: usize| f64::from(x[index]) - f64::from(mean[index]);
+            let mut log_density = f64::from(logits[component]) - log_sum;
+            for (index, raw) in diagonals[own].iter().enumerate() {
+                let log_diagonal = LARGEST_LOG_DIAGONAL * softened(*raw);
+                whitened[index] = offset(index) * log_diagonal.exp();
+                log_density += log_diagonal;
+            }
+            let factors = &entries[component * below..(component + 1) * below];
+            for (factor, (row, column)) in factors.iter().zip(self.entries_in_order()) {
+                whitened[column] += f64::from(*factor) * offset(row);
+            }
+            joint[component] = log_density - 0.5 * whitened.iter().map(|value| value * value).sum::<f64>();
+        }
+        let likelihood = log_sum_exp(joint.iter().copied());
+        for component in 0..k {
+            let own = component * d..(component + 1) * d;
+            let (mean, whitened) = (&mut means[own.clone()], &whitened[own.clone()]);
+            let offset: Vec<f64> =
+                x.iter().zip(mean.iter()).map(|(x, mean)| f64::from(*x) - f64::from(*mean)).collect();
+            let responsibility = share * (joint[component] - likelihood).exp();
+            let prior = (f64::from(logits[component]) - log_sum).exp();
+            logits[component] = (responsibility - share * prior) as f32;
+            let mut of_offset = vec![0.0; d];
+            for (index, raw) in diagonals[own].iter_mut().enumerate() {
+                let bend = softened(*raw);
+                let scale = (LARGEST_LOG_DIAGONAL * bend).exp();
+                of_offset[index] = -responsibility * whitened[index] * scale;
+                let of_logarithm = responsibility + of_offset[index] * offset[index];
+                *raw = (of_logarithm * (1.0 - bend * bend)) as f32;
+            }
+            let factors = &mut entries[component * below..(component + 1) * below];
+            for (factor, (row, column)) in factors.iter_mut().zip(self.entries_in_order()) {
+                of_offset[row] -= responsibility * whitened[column] * f64::from(*factor);
+                *factor = (-responsibility * whitened[column] * offset[row]) as f32;
+            }
+            mean.iter_mut().zip(&of_offset).for_each(|(mean, of)| *mean = -*of as f32);
+        }
+        likelihood
+    }
+
+    /// The mean negative log-likelihood of some rows; turns the network's output into its gradient.
+    ///
+    /// * `output`: (rows, outputs), `x`: (rows, dim), both in host memory
+    pub(crate) fn host_loss(&self, output: &mut [f32], x: &[f32]) -> f64 {
+        /// Rows a block: enough work for a thread to be worth waking.
+        const BLOCK: usize = 16;
+        let (outputs, rows) = (self.outputs(), x.len() / self.dim);
+        let share = -1.0 / rows as f64;
+        let blocks = output.par_chunks_mut(BLOCK * outputs).zip(x.par_chunks(BLOCK * self.dim));
+        let sums: Vec<f64> = blocks
+            .map(|(output, x)| {
+                let rows = output.chunks_exact_mut(outputs).zip(x.chunks_exact(self.dim));
+                rows.map(|(output, x)| self.row_gradient(output, x, share)).sum()
+            })
+            .collect();
+        share * sums.iter().sum::<f64>()
+    }
+
+    fn entries_in_order(&self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.dim).flat_map(|row| (0..row).map(move |column| (row, column)))
     }
 
     /// (dim, below) that picks x_row for each entry, and (below, dim) that adds it to its column.
@@ -135,6 +214,12 @@ impl MixtureLayout {
             .collect();
         Mixture { weights, components }
     }
+}
+
+/// log Σ exp, with the largest term taken out first.
+fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = terms.clone().fold(f64::NEG_INFINITY, f64::max);
+    largest + terms.map(|term| (term - largest).exp()).sum::<f64>().ln()
 }
 
 /// The logarithm of the diagonal, from the network's output.

@@ -1,4 +1,4 @@
-//! For tests: a loss's gradient against finite differences.
+//! For tests: a loss's gradient, by candle and by hand, against finite differences.
 
 use approx::assert_abs_diff_eq;
 use candle_core::{Device, Tensor};
@@ -24,6 +24,16 @@ pub(crate) fn check_gradient(objective: &dyn Objective, pairs: &Pairs) {
     let loss = objective.training_loss(pairs, &mut noise()).unwrap();
     let size = f64::from(loss.to_scalar::<f32>().unwrap()).abs().max(1.0);
     let gradients = loss.backward().unwrap();
+    let by_hand = objective.loss_gradients(pairs, &mut noise()).unwrap();
+    let own = by_hand.loss.to_scalar::<f32>().unwrap();
+    // Sums of the same terms in another order: a few units in the last place for each of the layers they pass.
+    assert_abs_diff_eq!(f64::from(own), f64::from(loss.to_scalar::<f32>().unwrap()), epsilon = 1e-5 * size);
+    for ((index, network), by_hand) in objective.networks().into_iter().enumerate().zip(&by_hand.parameters) {
+        let reference = gradients.get(network.parameters()).unwrap();
+        let difference = norm(&(by_hand.as_ref().unwrap() - reference).unwrap());
+        let allowed = 1e-4 * norm(reference) + 1e-6 * size;
+        assert!(difference <= allowed, "network {index}: {difference} above {allowed}");
+    }
     for (index, network) in objective.networks().into_iter().enumerate() {
         let start = network.parameters().copy().unwrap().detach();
         let gradient = gradients.get(network.parameters()).unwrap();

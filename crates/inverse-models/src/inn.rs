@@ -26,8 +26,8 @@ use crate::device::backend;
 use crate::fitted::{Fitted, check_count, check_not_negative, check_positive};
 use crate::latent_sampling::{LatentSampler, standard_normal};
 use crate::nn::{
-    Activation, Flow, FlowSettings, FrozenMlp, Network, Objective, Pairs, Schedule, TrainableNetwork,
-    TrainingReport, TrainingSettings, train,
+    Activation, ConditionRows, Flow, FlowSettings, FrozenMlp, LossGradients, Objective, Pairs, Schedule,
+    TrainableNetwork, TrainingReport, TrainingSettings, host_loss, train, values,
 };
 use crate::presets::{
     PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
@@ -234,13 +234,16 @@ struct Likelihood {
     relabeller: Relabeller,
 }
 
+/// What one pass through the flow takes and shall give.
+struct Wanted {
+    /// Designs and their padding, (rows, width).
+    x: Tensor,
+    /// Measurements with their noise, (rows, `dim_y`).
+    y: Tensor,
+}
+
 impl Likelihood {
-    fn loss<N: Network>(
-        &self,
-        flow: &Flow<N>,
-        pairs: &Pairs,
-        noise: &mut Stream,
-    ) -> candle_core::Result<Tensor> {
+    fn draw(&self, pairs: &Pairs, noise: &mut Stream) -> candle_core::Result<Wanted> {
         let (sides, settings) = (&self.sides, &self.settings);
         let (rows, device) = (pairs.x.dim(0)?, pairs.x.device());
         let mut draw = |columns: usize, scale: f64| standard_normal(rows, columns, device, noise)? * scale;
@@ -249,12 +252,21 @@ impl Likelihood {
         } else {
             pairs.x.clone()
         };
-        let wanted = if settings.measurement_noise > 0.0 {
+        let y = if settings.measurement_noise > 0.0 {
             (&pairs.y + draw(sides.y, settings.measurement_noise)?)?
         } else {
             pairs.y.clone()
         };
-        let (output, log_determinant) = flow.forward(&x, None)?;
+        Ok(Wanted { x, y })
+    }
+
+    /// Eq. 13 of a pass's outcome: output and log-determinants.
+    fn loss(
+        &self,
+        (output, log_determinant): (Tensor, Tensor),
+        wanted: &Tensor,
+    ) -> candle_core::Result<Tensor> {
+        let (sides, settings) = (&self.sides, &self.settings);
         let misfit = (output.narrow(1, 0, sides.y)? - wanted.to_dtype(DType::F64)?)?.sqr()?.sum(1)?;
         let latent = output.narrow(1, sides.y, sides.z)?.sqr()?.sum(1)?;
         let mut likelihood = ((misfit / settings.misfit_variance)? + latent)?;
@@ -263,6 +275,25 @@ impl Likelihood {
             likelihood = (likelihood + (padding / settings.padding_noise.powi(2))?)?;
         }
         ((likelihood * 0.5)? - log_determinant)?.mean_all()?.to_dtype(DType::F32)
+    }
+
+    /// The same loss on the host; turns the output into its gradient.
+    fn host_loss(&self, output: &mut [f64], log_determinant: &[f64], wanted: &[f32]) -> f64 {
+        let (sides, settings, rows) = (&self.sides, &self.settings, log_determinant.len() as f64);
+        let mut loss = -log_determinant.iter().sum::<f64>();
+        for (output, wanted) in output.chunks_exact_mut(sides.width()).zip(wanted.chunks_exact(sides.y)) {
+            let (measured, rest) = output.split_at_mut(sides.y);
+            let (latent, padding) = rest.split_at_mut(sides.z);
+            measured.iter_mut().zip(wanted).for_each(|(y, wanted)| *y -= f64::from(*wanted));
+            let variances = [settings.misfit_variance, 1.0, settings.padding_noise.powi(2)];
+            for (part, variance) in [measured, latent, padding].into_iter().zip(variances) {
+                for value in part {
+                    loss += 0.5 * *value * *value / variance;
+                    *value /= variance * rows;
+                }
+            }
+        }
+        loss / rows
     }
 }
 
@@ -276,12 +307,28 @@ impl Objective for Likelihood {
     }
 
     fn training_loss(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<Tensor> {
-        let batch = self.relabeller.renew(batch, noise)?;
-        self.loss(&self.flow, &batch, noise)
+        let Wanted { x, y } = self.draw(&self.relabeller.renew(batch, noise)?, noise)?;
+        self.loss(self.flow.forward(&x, None)?, &y)
+    }
+
+    fn loss_gradients(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<LossGradients> {
+        if !batch.x.device().is_cpu() {
+            return LossGradients::by_candle(self, batch, noise);
+        }
+        let Wanted { x, y } = self.draw(&self.relabeller.renew(batch, noise)?, noise)?;
+        let (rows, wanted) = (x.dim(0)?, values(&y)?);
+        let x = values(&x)?.into_iter().map(f64::from).collect();
+        let condition = ConditionRows::new(rows, None)?;
+        let (loss, gradients) =
+            self.flow.host_step(x, rows, condition.as_condition(), |output, log_determinant| {
+                self.host_loss(output, log_determinant, &wanted)
+            })?;
+        host_loss(loss, gradients)
     }
 
     fn validation_loss(&self, pairs: &Pairs, noise: &mut Stream) -> candle_core::Result<f64> {
-        self.loss(&self.flow.freeze()?, pairs, noise)?.to_scalar::<f32>().map(f64::from)
+        let Wanted { x, y } = self.draw(pairs, noise)?;
+        self.loss(self.flow.freeze()?.apply(&x, None)?, &y)?.to_scalar::<f32>().map(f64::from)
     }
 }
 
@@ -355,7 +402,7 @@ impl InverseModel for InvertibleNetworkModel {
             } else {
                 Tensor::cat(&[y, &z], 1)?
             };
-            self.flow.inverse(&output, None)?.narrow(1, 0, sides.x)?.contiguous()?.to_dtype(DType::F32)
+            self.flow.invert(&output, None)?.narrow(1, 0, sides.x)?.contiguous()?.to_dtype(DType::F32)
         })
     }
 }

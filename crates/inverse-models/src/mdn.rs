@@ -27,8 +27,8 @@ use crate::fitted::{Fitted, check_count};
 use crate::gaussian_mixture::MixtureLayout;
 use crate::latent_sampling::{LARGEST_PROPOSAL_COUNT, target_streams};
 use crate::nn::{
-    Activation, FrozenMlp, Mlp, MlpSettings, Network, Objective, Pairs, TrainableNetwork, TrainingReport,
-    TrainingSettings, train,
+    Activation, FrozenMlp, HostStep, LossGradients, Mlp, MlpSettings, Network, Objective, Pairs,
+    TrainableNetwork, TrainingReport, TrainingSettings, host_loss, train, values,
 };
 use crate::presets::{
     PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
@@ -210,6 +210,19 @@ impl Objective for Likelihood {
 
     fn training_loss(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<Tensor> {
         self.loss(&self.network, &self.relabeller.renew(batch, noise)?)
+    }
+
+    fn loss_gradients(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<LossGradients> {
+        if !batch.x.device().is_cpu() {
+            return LossGradients::by_candle(self, batch, noise);
+        }
+        let pairs = self.relabeller.renew(batch, noise)?;
+        let (x, y) = (values(&pairs.x)?, values(&pairs.y)?);
+        let mut step = HostStep::new(&self.network)?;
+        let mut output = step.forward(&y)?;
+        let loss = self.layout.host_loss(&mut output, &x);
+        let (gradient, _) = step.backward(&y, &output, false)?;
+        host_loss(loss, vec![gradient])
     }
 
     fn validation_loss(&self, pairs: &Pairs, _noise: &mut Stream) -> candle_core::Result<f64> {

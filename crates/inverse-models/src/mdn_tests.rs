@@ -5,6 +5,7 @@ use ndarray::{Array1, Array2};
 
 use super::*;
 use crate::gaussian_mixture::Mixture;
+use crate::gradient_check::{check_gradient, random_pairs};
 
 const LAYOUT: MixtureLayout = MixtureLayout { components: 2, dim: 3 };
 
@@ -127,5 +128,23 @@ fn authors_settings_have_the_parameters_of_table_8() {
         let settings = MixtureDensityNetwork::preset(task, Source::Authors).unwrap();
         let count = settings.parameter_count(dim_x, dim_y);
         assert_relative_eq!(count as f64 / 1e6, printed, epsilon = 0.13);
+    }
+}
+
+#[test]
+fn the_gradient_by_hand_is_that_of_candle_and_of_finite_differences() {
+    for (dim, components) in [(1, 3), (3, 2), (4, 1)] {
+        let layout = MixtureLayout::new(components, dim);
+        let shape = MlpSettings {
+            inputs: 2,
+            hidden: vec![8; 2],
+            outputs: layout.outputs(),
+            activation: Activation::Silu,
+            batch_norm: true,
+        };
+        let mut stream = RandomStreams::new(1).stream("weights", 0);
+        let network = Mlp::new(&shape, &Device::Cpu, &mut stream).unwrap();
+        let objective = Likelihood { network, layout, relabeller: Relabeller::none() };
+        check_gradient(&objective, &random_pairs(40, dim, 2));
     }
 }

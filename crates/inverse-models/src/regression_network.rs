@@ -94,6 +94,11 @@ impl RegressionNetwork {
         std::iter::once(&self.stack as &dyn TrainableNetwork).chain(convolutions).collect()
     }
 
+    /// The stack, where it is the whole network.
+    pub(crate) fn stack_alone(&self) -> Option<&Mlp> {
+        (self.head.is_none() && self.encoder.is_none()).then_some(&self.stack)
+    }
+
     /// The network with its weights fixed: normalisation and convolutions are one with its linear layers.
     pub(crate) fn freeze(&self) -> Result<FrozenMlp> {
         let device = self.stack.parameters().device();

@@ -25,8 +25,8 @@ use crate::deterministic_proposals::propose_one;
 use crate::device::backend;
 use crate::fitted::check_not_negative;
 use crate::nn::{
-    Convolutions, FrozenMlp, Network, Objective, Pairs, TrainableNetwork, TrainingReport, TrainingSettings,
-    train,
+    Convolutions, FrozenMlp, HostStep, LossGradients, Network, Objective, Pairs, TrainableNetwork,
+    TrainingReport, TrainingSettings, train, values,
 };
 use crate::presets::{
     PresetMethod, Source, authors_training, smooth_regression, surrogate_widths, unreleased,
@@ -206,6 +206,24 @@ impl Objective for TandemLoss {
 
     fn training_loss(&self, batch: &Pairs, _noise: &mut Stream) -> candle_core::Result<Tensor> {
         self.loss(&self.inverse, &batch.y)
+    }
+
+    fn loss_gradients(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<LossGradients> {
+        let stack = self.inverse.stack_alone().filter(|_| batch.y.device().is_cpu());
+        let Some(stack) = stack else { return LossGradients::by_candle(self, batch, noise) };
+        let y = values(&batch.y)?;
+        let mut step = HostStep::new(stack)?;
+        let designs = step.forward(&y)?;
+        // One pass through the forward network gives error and gradient both.
+        let shape = (batch.y.dim(0)?, self.forward.inputs());
+        let designs = Tensor::from_vec(designs, shape, batch.y.device())?;
+        let (error, error_gradient) = self.forward.error_and_gradient(&designs, &batch.y, &self.weights)?;
+        let (boundary, boundary_gradient) = self.boundary.value_and_gradient(&designs)?;
+        let loss = (error + (boundary * self.boundary_weight)?)?.mean_all()?;
+        let gradient = (error_gradient + (boundary_gradient * self.boundary_weight)?)?;
+        let gradient = values(&(gradient / shape.0 as f64)?)?;
+        let (gradient, _) = step.backward(&y, &gradient, false)?;
+        Ok(LossGradients { loss, parameters: vec![Some(gradient)] })
     }
 
     fn validation_loss(&self, pairs: &Pairs, _noise: &mut Stream) -> candle_core::Result<f64> {

@@ -53,7 +53,7 @@ impl Coupling {
     }
 
     /// Numbers that a subnet gives for each variable it changes.
-    fn parameters(self) -> usize {
+    pub(super) fn parameters(self) -> usize {
         match self {
             Self::Affine { .. } => 2,
             // Saturating: parameters are counted before settings are checked.
@@ -138,8 +138,8 @@ impl BlockShape {
 /// the inverse would not find the way back.
 #[derive(Debug, Clone)]
 pub struct CouplingBlock<N> {
-    coupling: Coupling,
-    first_width: usize,
+    pub(super) coupling: Coupling,
+    pub(super) first_width: usize,
     /// Changes the first half; absent where that half is empty.
     pub(crate) first: Option<N>,
     /// Changes the second half.
@@ -244,7 +244,7 @@ impl<N: Network> CouplingBlock<N> {
         self.join(first, second)
     }
 
-    fn check_width(&self, x: &Tensor) -> Result<usize> {
+    pub(super) fn check_width(&self, x: &Tensor) -> Result<usize> {
         let (_, width) = x.dims2()?;
         if width != self.permutation.len() {
             bail!("the block takes {} variables, found {width}", self.permutation.len())

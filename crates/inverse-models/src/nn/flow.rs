@@ -1,10 +1,11 @@
 //! Normalising flows: coupling blocks in a row, shared by INN and cINN.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use inverse_core::{InvalidArgument, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::coupling::{BlockShape, Coupling, CouplingBlock};
+use super::flow_step::ConditionRows;
 use super::{Activation, FrozenMlp, Mlp, Network, TrainableNetwork};
 use crate::saved_model::{ModelFile, insert_network};
 use crate::tensor_file::{ModelFileError, NamedTensors};
@@ -71,7 +72,7 @@ impl FlowSettings {
 /// Coupling blocks in a row, x → z; `N` is [`Mlp`] in training and [`FrozenMlp`] in use.
 #[derive(Debug, Clone)]
 pub struct Flow<N> {
-    blocks: Vec<CouplingBlock<N>>,
+    pub(super) blocks: Vec<CouplingBlock<N>>,
 }
 
 impl Flow<Mlp> {
@@ -145,6 +146,37 @@ impl<N: Network> Flow<N> {
 }
 
 impl Flow<FrozenMlp> {
+    /// As [`Flow::forward`], on the processor without candle's operations between the subnets; not differentiable.
+    pub(crate) fn apply(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
+        if !x.device().is_cpu() {
+            return self.forward(x, condition);
+        }
+        let rows = self.check(x)?;
+        let mut values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+        let log =
+            self.host_forward(&mut values, rows, ConditionRows::new(rows, condition)?.as_condition())?;
+        Ok((Tensor::from_vec(values, x.shape(), x.device())?, Tensor::from_vec(log, rows, x.device())?))
+    }
+
+    /// As [`Flow::inverse`], on the processor without candle's operations between the subnets.
+    pub(crate) fn invert(&self, z: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+        if !z.device().is_cpu() {
+            return self.inverse(z, condition);
+        }
+        let rows = self.check(z)?;
+        let mut values = z.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+        self.host_inverse(&mut values, rows, ConditionRows::new(rows, condition)?.as_condition())?;
+        Tensor::from_vec(values, z.shape(), z.device())
+    }
+
+    fn check(&self, x: &Tensor) -> Result<usize> {
+        self.blocks.iter().try_for_each(|block| block.check_width(x).map(drop))?;
+        match x.dim(0)? {
+            0 => bail!("a flow takes at least one row"),
+            rows => Ok(rows),
+        }
+    }
+
     /// Adds subnets and permutations to a model's tensors.
     pub(crate) fn insert(&self, tensors: &mut NamedTensors) -> std::result::Result<(), ModelFileError> {
         for (index, block) in self.blocks.iter().enumerate() {

@@ -44,10 +44,15 @@ pub struct FrozenMlp {
 }
 
 impl FrozenMlp {
-    pub(super) fn new(layers: Vec<FrozenLayer>, activation: Activation, device: &Device) -> Result<Self> {
+    /// A network of these layers: (weight, (outputs, inputs) row-major; bias).
+    pub(super) fn new(
+        layers: Vec<(Vec<f32>, Vec<f32>)>,
+        activation: Activation,
+        device: &Device,
+    ) -> Result<Self> {
         let layers: Vec<FrozenLayer> = layers
             .into_iter()
-            .map(|FrozenLayer { weight, bias }| FrozenLayer { weight: without_negligible(weight), bias })
+            .map(|(weight, bias)| FrozenLayer::new(without_negligible(weight), bias))
             .collect();
         let mut resident = Vec::new();
         if !device.is_cpu() {
@@ -101,7 +106,7 @@ impl FrozenMlp {
         let mut layers = Vec::new();
         for (weight, bias) in &self.resident {
             let weight = without_negligible(weight.flatten_all()?.to_vec1()?);
-            layers.push(FrozenLayer { weight, bias: bias.to_vec1()? });
+            layers.push(FrozenLayer::new(weight, bias.to_vec1()?));
         }
         Ok(self.layers.get_or_init(|| Arc::new(layers)))
     }
@@ -117,26 +122,27 @@ impl FrozenMlp {
         activation: Activation,
         device: &Device,
     ) -> Result<Self> {
-        let layers = layers.into_iter().map(|(weight, bias)| FrozenLayer { weight, bias }).collect();
         Self::new(layers, activation, device)
     }
 
     /// This network followed by an affine map of its outputs, which becomes one with the last layer.
     pub(crate) fn followed_by(&self, map: &AffineMap, device: &Device) -> Result<Self> {
-        let mut layers: Vec<FrozenLayer> = self.host()?.to_vec();
-        if let Some(last) = layers.last_mut() {
-            let (weight, bias) = map.after(&last.weight, &last.bias);
-            *last = FrozenLayer { weight, bias };
+        let mut layers = self.owned_layers()?;
+        if let Some((weight, bias)) = layers.last_mut() {
+            (*weight, *bias) = map.after(weight, bias);
         }
         Self::new(layers, self.activation, device)
     }
 
+    fn owned_layers(&self) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
+        Ok(self.host()?.iter().map(|layer| (layer.weight.clone(), layer.bias.clone())).collect())
+    }
+
     /// This network preceded by an affine map of its inputs, which becomes one with the first layer.
     pub(crate) fn preceded_by(&self, map: &AffineMap, device: &Device) -> Result<Self> {
-        let mut layers: Vec<FrozenLayer> = self.host()?.to_vec();
-        if let Some(first) = layers.first_mut() {
-            let (weight, bias) = map.before(&first.weight, &first.bias);
-            *first = FrozenLayer { weight, bias };
+        let mut layers = self.owned_layers()?;
+        if let Some((weight, bias)) = layers.first_mut() {
+            (*weight, *bias) = map.before(weight, bias);
         }
         Self::new(layers, self.activation, device)
     }
@@ -187,6 +193,14 @@ impl FrozenMlp {
             return self.on_cuda().forward(x);
         }
         self.forward_composed(x)
+    }
+
+    /// The output, (rows, outputs), for x, (rows, inputs), both in host memory.
+    pub(super) fn host_forward(&self, x: &[f32]) -> Result<Vec<f32>> {
+        if x.is_empty() || !x.len().is_multiple_of(self.inputs()) {
+            bail!("the network takes rows of {}, found {} numbers", self.inputs(), x.len())
+        }
+        Ok(predict(self.host()?, self.activation, x))
     }
 
     /// The network for the CUDA kernels; without layers where it lies elsewhere, which the kernels refuse.

@@ -8,7 +8,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::frozen_mlp::FrozenMlp;
-use super::kernels::FrozenLayer;
+use super::kernels::{TrainingPass, TrainingWorkspace};
 use super::layout::{LayerLayout, Layout, NORMALIZATION_EPSILON};
 use super::training_op::{MlpTrainingOp, Workspaces};
 use super::{Activation, TrainableNetwork};
@@ -162,10 +162,42 @@ impl Mlp {
         }
         let (y, batch) = if x.device().is_cpu() { self.forward_fused(x)? } else { self.forward_composed(x)? };
         if let Some(batch) = batch {
-            let moved = ((self.statistics.as_tensor() * (1.0 - MOMENTUM))? + (batch.detach() * MOMENTUM)?)?;
-            self.statistics.set(&moved)?;
+            self.move_statistics_towards(&batch)?;
         }
         Ok(y)
+    }
+
+    fn move_statistics_towards(&self, batch: &Tensor) -> Result<()> {
+        let moved = ((self.statistics.as_tensor() * (1.0 - MOMENTUM))? + (batch.detach() * MOMENTUM)?)?;
+        self.statistics.set(&moved)
+    }
+
+    /// Moves the running statistics towards those of a batch, none where nothing is normalised.
+    pub(super) fn move_statistics(&self, batch: &[f32]) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.move_statistics_towards(&Tensor::new(batch, self.statistics.device())?)
+    }
+
+    pub(super) fn parameter_tensor(&self) -> &Tensor {
+        self.parameters.as_tensor()
+    }
+
+    /// The network with these parameters, for a pass in host memory.
+    pub(super) fn pass<'a>(&'a self, parameters: &'a [f32]) -> TrainingPass<'a> {
+        TrainingPass { layers: &self.layout.layers, activation: self.settings.activation, parameters }
+    }
+
+    /// Buffers that an earlier step has left, or new ones.
+    pub(super) fn take_workspace(&self) -> TrainingWorkspace {
+        self.workspaces.lock().ok().and_then(|mut waiting| waiting.pop()).unwrap_or_default()
+    }
+
+    pub(super) fn return_workspace(&self, workspace: TrainingWorkspace) {
+        if let Ok(mut waiting) = self.workspaces.lock() {
+            waiting.push(workspace);
+        }
     }
 
     #[cfg(feature = "cuda")]
@@ -288,7 +320,7 @@ impl TrainableNetwork for Mlp {
 }
 
 /// A linear layer with its batch normalisation folded in: γ (Wx + b − μ) / σ + β is linear in x again.
-fn fold(layer: &LayerLayout, parameters: &[f32], statistics: &[f32]) -> FrozenLayer {
+fn fold(layer: &LayerLayout, parameters: &[f32], statistics: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let mut weight = parameters[layer.weight.clone()].to_vec();
     let mut bias = parameters[layer.bias.clone()].to_vec();
     if let Some(normalization) = &layer.normalization {
@@ -304,5 +336,5 @@ fn fold(layer: &LayerLayout, parameters: &[f32], statistics: &[f32]) -> FrozenLa
             }
         }
     }
-    FrozenLayer { weight, bias }
+    (weight, bias)
 }

@@ -8,9 +8,11 @@ mod convolution_network;
 mod convolution_network_tests;
 mod coupling;
 mod flow;
+mod flow_step;
 #[cfg(test)]
 mod flow_tests;
 mod frozen_mlp;
+mod host_step;
 mod kernels;
 mod layout;
 mod mlp;
@@ -31,7 +33,9 @@ pub use convolution::{Convolution, Convolutions};
 pub use convolution_network::ConvolutionNetwork;
 pub use coupling::{Coupling, CouplingBlock};
 pub use flow::{Flow, FlowSettings};
+pub(crate) use flow_step::ConditionRows;
 pub use frozen_mlp::FrozenMlp;
+pub(crate) use host_step::{HostStep, host_loss, values};
 #[cfg(feature = "cuda")]
 pub(crate) use kernels::cuda::{CudaDescent, Plateau as CudaPlateau, prepare as prepare_cuda};
 pub(crate) use kernels::{product, squared_distance};
@@ -39,7 +43,7 @@ pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;
 pub use training_loop::{
-    EpochLosses, Objective, Pairs, TRAINING_VERSION, TrainingReport, TrainingSettings, train,
+    EpochLosses, LossGradients, Objective, Pairs, TRAINING_VERSION, TrainingReport, TrainingSettings, train,
     train_earlier_stage,
 };
 

@@ -16,7 +16,7 @@ use crate::device::backend;
 
 /// Raised with every change after which the same settings, data and seed end in other bits: what was trained before
 /// is then trained anew, and checkpoints of before are refused.
-pub const TRAINING_VERSION: u32 = 2;
+pub const TRAINING_VERSION: u32 = 3;
 
 /// How a network is trained; Table 6 and the authors' settings for each task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,6 +120,34 @@ pub struct Pairs {
     pub y: Tensor,
 }
 
+/// The loss of one batch and what it says of the networks' parameters.
+#[derive(Debug)]
+pub struct LossGradients {
+    /// A scalar.
+    pub loss: Tensor,
+    /// The gradient of each network's parameters, in the order of [`Objective::networks`]; absent where the loss does
+    /// not depend on them.
+    pub parameters: Vec<Option<Tensor>>,
+}
+
+impl LossGradients {
+    /// Those that candle finds.
+    ///
+    /// # Errors
+    /// As [`Objective::training_loss`].
+    pub fn by_candle(
+        objective: &(impl Objective + ?Sized),
+        batch: &Pairs,
+        noise: &mut Stream,
+    ) -> TensorResult<Self> {
+        let loss = objective.training_loss(batch, noise)?;
+        let gradients = loss.backward()?;
+        let networks = objective.networks();
+        let parameters = networks.iter().map(|network| gradients.get(network.parameters()).cloned());
+        Ok(Self { loss: loss.detach(), parameters: parameters.collect() })
+    }
+}
+
 /// What a method tells the loop: its networks and its losses.
 pub trait Objective {
     /// What is trained, for reports and file names.
@@ -135,6 +163,17 @@ pub trait Objective {
     /// # Errors
     /// Where the tensor library fails.
     fn training_loss(&self, batch: &Pairs, noise: &mut Stream) -> TensorResult<Tensor>;
+
+    /// The loss of one batch and its gradient, by candle's graph.
+    ///
+    /// A method may give the same numbers in another way: on the processor candle's graph costs small networks as much
+    /// as their products.
+    ///
+    /// # Errors
+    /// As [`Objective::training_loss`].
+    fn loss_gradients(&self, batch: &Pairs, noise: &mut Stream) -> TensorResult<LossGradients> {
+        LossGradients::by_candle(self, batch, noise)
+    }
 
     /// The loss of held-out pairs, as the finished model would have it.
     ///
@@ -356,14 +395,13 @@ impl<'a> Run<'a> {
             let rows = order.narrow(0, start, size)?;
             let batch =
                 Pairs { x: training.x.index_select(&rows, 0)?, y: training.y.index_select(&rows, 0)? };
-            let loss = self.objective.training_loss(&batch, noise)?;
-            let gradients = loss.backward()?;
-            for (network, adam) in networks.iter().zip(&mut self.adams) {
-                if let Some(gradient) = gradients.get(network.parameters()) {
+            let LossGradients { loss, parameters } = self.objective.loss_gradients(&batch, noise)?;
+            for ((network, adam), gradient) in networks.iter().zip(&mut self.adams).zip(&parameters) {
+                if let Some(gradient) = gradient {
                     adam.step(network.parameters(), gradient, &rule)?;
                 }
             }
-            losses.push(loss.detach());
+            losses.push(loss);
         }
         // One transfer an epoch: reading each loss would stop a GPU each step.
         Tensor::stack(&losses, 0)?.mean_all()?.to_scalar::<f32>().map(f64::from)

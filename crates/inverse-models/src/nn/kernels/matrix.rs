@@ -5,6 +5,10 @@ use std::borrow::Cow;
 
 use gemm::Parallelism;
 use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+
+/// Rows of a transpose that one task writes.
+const BAND: usize = 64;
 
 /// A borrowed matrix of any strides.
 #[derive(Clone, Copy)]
@@ -121,6 +125,39 @@ impl<'a> Flat<'a> {
     }
 }
 
+/// Side of the square that is turned at once: it fits into registers and a few lines of the cache.
+const TILE: usize = 16;
+
+/// Writes the transpose of a row-major matrix with `columns` columns.
+///
+/// A product copies a transposed factor as it goes, once for each block of rows, and at a row of 2ⁿ numbers every
+/// step of that copy falls into the same few lines of the cache: the product takes twice as long. One copy for all
+/// blocks costs less.
+pub(super) fn transpose(values: &[f32], columns: usize, out: &mut [f32]) {
+    assert_eq!(values.len(), out.len(), "the transpose has as many numbers");
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    out.par_chunks_mut((BAND * rows).max(1)).enumerate().for_each(|(band, out)| {
+        let first = band * BAND;
+        let count = out.len() / rows;
+        for row in (0..rows).step_by(TILE) {
+            let height = TILE.min(rows - row);
+            for column in (0..count).step_by(TILE) {
+                let width = TILE.min(count - column);
+                let mut tile = [[0.0_f32; TILE]; TILE];
+                for (index, line) in tile.iter_mut().enumerate().take(height) {
+                    let start = (row + index) * columns + first + column;
+                    line[..width].copy_from_slice(&values[start..start + width]);
+                }
+                for (index, line) in out[column * rows..].chunks_exact_mut(rows).take(width).enumerate() {
+                    for (value, source) in line[row..row + height].iter_mut().zip(&tile) {
+                        *value = source[index];
+                    }
+                }
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use approx::assert_abs_diff_eq;
@@ -136,8 +173,20 @@ mod tests {
         (0..a.rows).flat_map(|row| (0..b.columns).map(move |column| entry(row, column) as f32)).collect()
     }
 
-    fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    fn turned(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
         (0..rows * columns).map(|index| values[index % rows * columns + index / rows]).collect()
+    }
+
+    #[test]
+    fn a_transpose_has_rows_for_columns() {
+        for (rows, columns) in [(1, 1), (1, 40), (33, 17), (16, 64), (70, 130), (0, 3)] {
+            let values: Vec<f32> = (0..rows * columns).map(|index| index as f32).collect();
+            let mut out = vec![-1.0; rows * columns];
+            transpose(&values, columns, &mut out);
+            for (index, value) in values.iter().enumerate() {
+                assert_eq!(out[index % columns * rows + index / columns], *value);
+            }
+        }
     }
 
     proptest! {
@@ -163,7 +212,7 @@ mod tests {
                 assert_abs_diff_eq!(*ours, expected, epsilon = (m as f32 + 2.0) * m as f32 * 6e-8);
             }
             let arrays = (
-                Array2::from_shape_vec((k, m), transpose(&left, m, k)).unwrap(),
+                Array2::from_shape_vec((k, m), turned(&left, m, k)).unwrap(),
                 Array2::from_shape_vec((k, n), right.clone()).unwrap(),
             );
             let ours = product(arrays.0.t(), arrays.1.view());

@@ -5,6 +5,7 @@
 //! what these kernels save is allocation, separate elementwise passes and unwanted gradients.
 
 mod adam;
+mod coupling;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 mod frozen;
@@ -15,6 +16,7 @@ mod training;
 mod vector_unit;
 
 pub(crate) use adam::adam_step;
+pub(crate) use coupling::CouplingPass;
 pub(crate) use frozen::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
 pub(crate) use matrix::product;
 pub(crate) use spline::{Direction, Spline};

@@ -1,6 +1,8 @@
 //! Monotone rational-quadratic splines (Durkan et al. 2019, "Neural Spline Flows", section 3.1), one variable at a
 //! time, and their derivatives.
 
+use super::vector_unit::{exponential_f64, vectorized};
+
 /// Least share of the interval that a bin covers, and least slope at a knot: they keep the inverse stable.
 pub(crate) const LEAST_SHARE: f64 = 1e-3;
 pub(crate) const LEAST_SLOPE: f64 = 1e-3;
@@ -255,15 +257,19 @@ impl Bin {
 }
 
 fn softmax(raw: &[f32], result: &mut [f64]) {
-    let largest = raw.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for (entry, value) in result.iter_mut().zip(raw) {
-        *entry = (f64::from(*value) - f64::from(largest)).exp();
-        sum += *entry;
-    }
-    for entry in result.iter_mut() {
-        *entry /= sum;
-    }
+    vectorized(
+        #[inline(always)]
+        || {
+            let largest = raw.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            for (entry, value) in result.iter_mut().zip(raw) {
+                *entry = exponential_f64(f64::from(*value) - f64::from(largest));
+            }
+            let sum: f64 = result.iter().sum();
+            for entry in result {
+                *entry /= sum;
+            }
+        },
+    );
 }
 
 /// Makes the slope at a raw 0 a 1.

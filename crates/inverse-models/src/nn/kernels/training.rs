@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::TRAINING_BLOCK;
-use super::matrix::{Matrix, multiply};
+use super::matrix::{Matrix, multiply, transpose};
 use super::normalization::{Moments, column_sums};
 use super::vector_unit::multiply_in_place;
 use crate::nn::Activation;
@@ -30,6 +30,8 @@ struct LayerBuffers {
 #[derive(Debug, Default)]
 pub(crate) struct TrainingWorkspace {
     layers: Vec<LayerBuffers>,
+    /// The layer's weights as (inputs, outputs).
+    transposed: Vec<f32>,
     gradient: Vec<f32>,
     next_gradient: Vec<f32>,
     /// Batch mean and unbiased variance of each normalised layer, in the order of the layout.
@@ -52,7 +54,10 @@ impl TrainingPass<'_> {
         for index in 0..self.layers.len() {
             let (done, rest) = workspace.layers.split_at_mut(index);
             let previous = done.last_mut().map(|buffers| (&self.layers[index - 1], buffers));
-            let moments = self.linear(index, x, previous, &mut rest[0]);
+            let layer = &self.layers[index];
+            workspace.transposed.resize(layer.weight.len(), 0.0);
+            transpose(&self.parameters[layer.weight.clone()], layer.inputs, &mut workspace.transposed);
+            let moments = self.linear(index, x, previous, &workspace.transposed, &mut rest[0]);
             if let Some(moments) = moments {
                 keep_statistics(&moments, &mut rest[0], &mut workspace.statistics);
             }
@@ -67,6 +72,7 @@ impl TrainingPass<'_> {
         index: usize,
         x: &[f32],
         previous: Option<(&LayerLayout, &mut LayerBuffers)>,
+        transposed: &[f32],
         buffers: &mut LayerBuffers,
     ) -> Option<Moments> {
         let layer = &self.layers[index];
@@ -77,8 +83,7 @@ impl TrainingPass<'_> {
             for row in z.chunks_exact_mut(outputs) {
                 row.copy_from_slice(bias);
             }
-            let weight = Matrix::new(&self.parameters[layer.weight.clone()], inputs);
-            multiply(z, Matrix::new(input, inputs), weight.transposed(), true);
+            multiply(z, Matrix::new(input, inputs), Matrix::new(transposed, outputs), true);
             layer.normalization.as_ref().map(|_| Moments::of_block(z, outputs))
         };
         let z_blocks = buffers.z.par_chunks_mut(TRAINING_BLOCK * outputs);
