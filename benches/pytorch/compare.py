@@ -167,7 +167,7 @@ def summary(rows):
             mean = math.exp(statistics.fmean(map(math.log, ratios)))
             quick = sum(ratio >= 1.5 for ratio in ratios)
             lines.append(
-                f"{title}, {name}: {mean:.2f} times as fast as the better of PyTorch's two in the geometric mean, "
+                f"{title}, {name}: {mean:.2f} times as fast as PyTorch at its best here, in the geometric mean, "
                 f"{min(ratios):.2f} at least, {quick} of {len(ratios)} cells at 1.5 or more"
             )
     return lines
