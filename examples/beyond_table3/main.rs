@@ -30,6 +30,18 @@ use crate::case::{Case, Results, Time, compare, time};
 /// The numbers of calls T that the table shows.
 const CALLS: [usize; 6] = [1, 2, 5, 10, 50, 200];
 
+/// The searches of the figure: as many as it has colours.
+const DRAWN: [&str; 8] = [
+    "random search",
+    "CMA-ES",
+    "genetic algorithm",
+    "NA, Adam",
+    "NA, Levenberg–Marquardt",
+    "adaptive NA, screened",
+    "nearest neighbour, refined",
+    "true gradients",
+];
+
 /// Seconds a target of the table by wall time.
 const SECONDS: [f64; 5] = [0.001, 0.01, 0.1, 1.0, 10.0];
 
@@ -142,7 +154,9 @@ fn beyond(arguments: &Arguments) -> Result<(), StudyError> {
             &results.diversity,
             &diversity::table(&results.diversity),
         )?;
-        folder.write_figure("beyond_table3", &CurveFigure { panels: panels(&results.errors)? })?;
+        let shown: Vec<TaskResult> =
+            results.errors.iter().filter(|result| DRAWN.contains(&&*result.method)).cloned().collect();
+        folder.write_figure("beyond_table3", &CurveFigure { panels: panels(&shown)? })?;
     }
     print!("{}", tabulate(&results.errors).1.text());
     print!("{}", by_time(&results.times).text());
