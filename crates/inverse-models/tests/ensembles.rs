@@ -1,4 +1,5 @@
 //! Ensembles of surrogates: their files, their loss, and what their disagreement changes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 use approx::assert_relative_eq;
 use inverse_core::{
