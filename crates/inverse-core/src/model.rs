@@ -193,6 +193,19 @@ pub fn check_request(
     Ok(())
 }
 
+/// Checks the answers of [`Search::tell`](crate::Search::tell) to what was asked for.
+///
+/// * `y`: the answers; `expected`: (targets, `dim_y`)
+///
+/// # Errors
+/// [`InvalidArgument`] that names `y`.
+pub fn check_answers(y: ArrayView2<'_, f64>, expected: (usize, usize)) -> Result<(), InvalidArgument> {
+    if y.dim() == expected {
+        return Ok(());
+    }
+    Err(InvalidArgument::new("y", format!("shape {expected:?}"), format!("{:?}", y.dim())))
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::array;

@@ -8,7 +8,7 @@ use std::thread;
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 
-use crate::{InvalidArgument, ProposeError, RandomStreams, Search, Stream, check_matrix};
+use crate::{InvalidArgument, ProposeError, RandomStreams, Search, Stream, check_answers, check_matrix};
 
 /// The objective of one target, for an optimiser to call: the mean squared error of a design's measurement.
 #[derive(Debug)]
@@ -187,10 +187,7 @@ impl Search for OptimizerSearch {
     }
 
     fn tell(&mut self, y: ArrayView2<'_, f64>) -> Result<(), ProposeError> {
-        if y.dim() != self.y.dim() {
-            let expected = format!("shape {:?}", self.y.dim());
-            return Err(InvalidArgument::new("y", expected, format!("{:?}", y.dim())).into());
-        }
+        check_answers(y, self.y.dim())?;
         if !std::mem::take(&mut self.waiting) {
             return Err(InvalidArgument::new("y", "answers to designs that were asked for", "others").into());
         }

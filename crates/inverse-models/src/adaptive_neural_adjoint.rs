@@ -19,7 +19,7 @@
 //! disagree on what the step from x_c will change, times κ. The trust region Δ follows how well m predicted (Moré 1983). Where calls stop
 //! paying, or m itself sees no solution in its basin, the search goes on from the next-best distinct basin.
 
-use inverse_core::{InvalidArgument, Proposals, ProposeError, Search, check_matrix};
+use inverse_core::{InvalidArgument, Proposals, ProposeError, Search, check_answers, check_matrix};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use rand::Rng;
 use rayon::prelude::*;
@@ -305,10 +305,7 @@ impl Search for AdaptiveNeuralAdjoint {
     }
 
     fn tell(&mut self, y: ArrayView2<'_, f64>) -> Result<(), ProposeError> {
-        if y.dim() != self.y.dim() {
-            let expected = format!("shape {:?}", self.y.dim());
-            return Err(InvalidArgument::new("y", expected, format!("{:?}", y.dim())).into());
-        }
+        check_answers(y, self.y.dim())?;
         if !std::mem::take(&mut self.waiting) {
             return Err(InvalidArgument::new("y", "answers to designs that were asked for", "others").into());
         }

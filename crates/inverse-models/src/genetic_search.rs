@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use inverse_core::{Domain, InvalidArgument, Proposals, ProposeError, Search, check_matrix};
+use inverse_core::{Domain, InvalidArgument, Proposals, ProposeError, Search, check_answers, check_matrix};
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
@@ -195,10 +195,7 @@ impl Search for GeneticSearch {
     }
 
     fn tell(&mut self, y: ArrayView2<'_, f64>) -> Result<(), ProposeError> {
-        if y.dim() != self.y.dim() {
-            let expected = format!("shape {:?}", self.y.dim());
-            return Err(InvalidArgument::new("y", expected, format!("{:?}", y.dim())).into());
-        }
+        check_answers(y, self.y.dim())?;
         let Some(designs) = self.asked.take() else {
             return Err(InvalidArgument::new("y", "answers to designs that were asked for", "others").into());
         };

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use inverse_core::{
-    DifferentiableSimulator, Domain, InvalidArgument, Proposals, ProposeError, Search, check_matrix,
+    DifferentiableSimulator, Domain, InvalidArgument, Proposals, ProposeError, Search, check_answers,
+    check_matrix,
 };
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, Zip};
 use rand::Rng;
@@ -127,10 +128,7 @@ impl Search for GradientSearch<'_> {
     }
 
     fn tell(&mut self, y: ArrayView2<'_, f64>) -> Result<(), ProposeError> {
-        if y.dim() != self.y.dim() {
-            let expected = format!("shape {:?}", self.y.dim());
-            return Err(InvalidArgument::new("y", expected, format!("{:?}", y.dim())).into());
-        }
+        check_answers(y, self.y.dim())?;
         let Some(designs) = self.asked.take() else {
             return Err(InvalidArgument::new("y", "answers to designs that were asked for", "others").into());
         };
