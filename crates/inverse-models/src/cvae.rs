@@ -238,7 +238,7 @@ impl EvidenceBound {
             reconstruction += f64::from(difference * difference);
             *decoded = share * difference;
         }
-        let (decoder_gradient, z_gradient) = decoder.backward(&given, &decoded, true)?;
+        let (decoder_gradient, z_gradient) = decoder.backward(&decoded, true)?;
         let z_gradient = z_gradient.unwrap_or_default();
         let (mut divergence, weight) = (0.0, self.divergence_weight as f32 / draw.len() as f32);
         let each = code.chunks_exact_mut(2 * latent).zip(draw.chunks_exact(latent));
@@ -254,7 +254,7 @@ impl EvidenceBound {
                 *log_variance = 0.5 * (gradient * draw * deviation + weight * (variance - 1.0));
             }
         }
-        let (encoder_gradient, _) = encoder.backward(&seen, &code, false)?;
+        let (encoder_gradient, _) = encoder.backward(&code, false)?;
         let loss = reconstruction / x.len() as f64 + self.divergence_weight * divergence / draw.len() as f64;
         host_loss(loss, vec![encoder_gradient, decoder_gradient])
     }

@@ -221,7 +221,7 @@ impl Objective for Likelihood {
         let mut step = HostStep::new(&self.network)?;
         let mut output = step.forward(&y)?;
         let loss = self.layout.host_loss(&mut output, &x);
-        let (gradient, _) = step.backward(&y, &output, false)?;
+        let (gradient, _) = step.backward(&output, false)?;
         host_loss(loss, vec![gradient])
     }
 

@@ -250,7 +250,7 @@ fn squared_error_step(network: &Mlp, batch: &Pairs) -> candle_core::Result<LossG
         loss += f64::from(difference * difference);
         *y = share * difference;
     }
-    let (gradient, _) = step.backward(&x, &y, false)?;
+    let (gradient, _) = step.backward(&y, false)?;
     host_loss(loss / y.len() as f64, vec![gradient])
 }
 

@@ -222,7 +222,7 @@ impl Objective for TandemLoss {
         let loss = (error + (boundary * self.boundary_weight)?)?.mean_all()?;
         let gradient = (error_gradient + (boundary_gradient * self.boundary_weight)?)?;
         let gradient = values(&(gradient / shape.0 as f64)?)?;
-        let (gradient, _) = step.backward(&y, &gradient, false)?;
+        let (gradient, _) = step.backward(&gradient, false)?;
         Ok(LossGradients { loss, parameters: vec![Some(gradient)] })
     }
 

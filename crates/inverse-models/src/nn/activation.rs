@@ -4,7 +4,7 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::kernels::vectorized;
+use crate::nn::kernels::{PanelRow, vectorized};
 
 /// The function between two linear layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -43,6 +43,35 @@ impl Activation {
                     Self::Relu => replace_each(values, derivatives, relu),
                     Self::Silu => replace_each(values, derivatives, silu),
                     Self::Tanh => replace_each(values, derivatives, tanh),
+                }
+            },
+        );
+    }
+
+    /// As [`Activation::apply_in_place`], for rows of a panel.
+    pub(crate) fn apply_to_rows(self, values: &mut [PanelRow], derivatives: &mut [PanelRow]) {
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = values.iter_mut().zip(derivatives);
+                match self {
+                    Self::Relu => rows.for_each(|(z, slope)| replace_each(&mut z.0, &mut slope.0, relu)),
+                    Self::Silu => rows.for_each(|(z, slope)| replace_each(&mut z.0, &mut slope.0, silu)),
+                    Self::Tanh => rows.for_each(|(z, slope)| replace_each(&mut z.0, &mut slope.0, tanh)),
+                }
+            },
+        );
+    }
+
+    /// Replaces each z of a panel's rows by its activation.
+    pub(crate) fn value_of_rows(self, values: &mut [PanelRow]) {
+        vectorized(
+            #[inline(always)]
+            || {
+                match self {
+                    Self::Relu => values.iter_mut().for_each(|row| row.0.iter_mut().for_each(|z| *z = relu(*z).0)),
+                    Self::Silu => values.iter_mut().for_each(|row| row.0.iter_mut().for_each(|z| *z = silu(*z).0)),
+                    Self::Tanh => values.iter_mut().for_each(|row| row.0.iter_mut().for_each(|z| *z = tanh(*z).0)),
                 }
             },
         );

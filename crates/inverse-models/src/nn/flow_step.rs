@@ -51,7 +51,7 @@ impl<'a> Half<'a> {
         wants_other: bool,
     ) -> Result<Tensor> {
         let given = self.pass.backward(&self.old, &self.parameters, changed, log_gradient);
-        let (gradient, seen) = self.subnet.backward(&self.seen, &given, wants_other)?;
+        let (gradient, seen) = self.subnet.backward(&given, wants_other)?;
         let rows = self.old.len() / self.pass.columns;
         let (width, other_width) = (self.seen.len() / rows, other.len() / rows);
         if let Some(seen) = seen.filter(|_| other_width > 0) {

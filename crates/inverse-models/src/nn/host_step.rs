@@ -4,8 +4,9 @@
 //! pass but its own operations. A method that knows its loss's gradient by hand needs none of it.
 
 use std::ops::{Deref, Range};
+use std::sync::Mutex;
 
-use candle_core::{CpuStorage, Device, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Result, Storage, Tensor, bail};
 
 use super::kernels::{TrainingPass, TrainingWorkspace};
 use super::mlp::Mlp;
@@ -46,18 +47,14 @@ impl<'a> HostStep<'a> {
 
     /// The gradient of the parameters, and of x where it is wanted, given that of the output.
     ///
-    /// * `x`: that of [`HostStep::forward`]; `gradient`: (rows, outputs)
-    pub(crate) fn backward(
-        &mut self,
-        x: &[f32],
-        gradient: &[f32],
-        wants_x: bool,
-    ) -> Result<(Tensor, Option<Vec<f32>>)> {
-        let mut workspace = std::mem::take(&mut self.workspace);
-        let (parameters, x_gradient) = self.pass()?.backward(x, gradient, &mut workspace, wants_x);
+    /// * `gradient`: (rows, outputs); after [`HostStep::forward`]
+    pub(crate) fn backward(&mut self, gradient: &[f32], wants_x: bool) -> Result<(Tensor, Option<Vec<f32>>)> {
+        let of_parameters = self.network.take_gradient()?;
+        let results = Mutex::new((std::mem::take(&mut self.workspace), None));
+        of_parameters.inplace_op1(&Backward { pass: self.pass()?, gradient, wants_x, results: &results })?;
+        let Ok((workspace, of_x)) = results.into_inner() else { bail!("an earlier step failed") };
         self.workspace = workspace;
-        let count = parameters.len();
-        Ok((Tensor::from_vec(parameters, count, &Device::Cpu)?, x_gradient))
+        Ok((of_parameters, of_x))
     }
 
     fn pass(&self) -> Result<TrainingPass<'_>> {
@@ -65,6 +62,31 @@ impl<'a> HostStep<'a> {
             bail!("the step runs in host memory")
         };
         Ok(self.network.pass(&parameters[self.range.clone()]))
+    }
+}
+
+/// The backward pass, which writes the gradient of the parameters into a tensor that an earlier step has left.
+struct Backward<'a> {
+    pass: TrainingPass<'a>,
+    gradient: &'a [f32],
+    wants_x: bool,
+    /// The buffers that the forward pass has filled, and the gradient of x.
+    results: &'a Mutex<(TrainingWorkspace, Option<Vec<f32>>)>,
+}
+
+impl InplaceOp1 for Backward<'_> {
+    fn name(&self) -> &'static str {
+        "mlp-backward"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+            bail!("a gradient is one vector of f32")
+        };
+        let Ok(mut results) = self.results.lock() else { bail!("an earlier step failed") };
+        let (workspace, of_x) = &mut *results;
+        *of_x = self.pass.backward(self.gradient, workspace, self.wants_x, &mut values[start..end]);
+        Ok(())
     }
 }
 

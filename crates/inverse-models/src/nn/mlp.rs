@@ -85,6 +85,8 @@ pub struct Mlp {
     /// Running mean and variance of each normalised layer.
     statistics: Var,
     workspaces: Workspaces,
+    /// A gradient that an earlier step is done with.
+    gradient: Mutex<Option<Tensor>>,
     #[cfg(feature = "cuda")]
     cuda_workspaces: super::kernels::cuda::CudaWorkspaces,
 }
@@ -139,6 +141,7 @@ impl Mlp {
             parameters: Var::new(parameters, device)?,
             statistics: Var::new(statistics, device)?,
             workspaces: Arc::new(Mutex::new(Vec::new())),
+            gradient: Mutex::new(None),
             #[cfg(feature = "cuda")]
             cuda_workspaces: Arc::default(),
         })
@@ -192,6 +195,14 @@ impl Mlp {
     /// Buffers that an earlier step has left, or new ones.
     pub(super) fn take_workspace(&self) -> TrainingWorkspace {
         self.workspaces.lock().ok().and_then(|mut waiting| waiting.pop()).unwrap_or_default()
+    }
+
+    /// A vector for the gradient of the parameters, (parameters), whose numbers mean nothing yet.
+    pub(super) fn take_gradient(&self) -> Result<Tensor> {
+        match self.gradient.lock().ok().and_then(|mut kept| kept.take()) {
+            Some(gradient) => Ok(gradient),
+            None => self.parameters.zeros_like(),
+        }
     }
 
     pub(super) fn return_workspace(&self, workspace: TrainingWorkspace) {
@@ -316,6 +327,13 @@ impl TrainableNetwork for Mlp {
 
     fn statistics(&self) -> &Var {
         &self.statistics
+    }
+
+    fn reuse_gradient(&self, gradient: Tensor) {
+        let fits = gradient.shape() == self.parameters.shape() && gradient.is_contiguous();
+        if let (true, Ok(mut kept)) = (fits && gradient.device().is_cpu(), self.gradient.lock()) {
+            *kept = Some(gradient);
+        }
     }
 }
 

@@ -54,6 +54,13 @@ pub trait TrainableNetwork {
 
     /// Running statistics that training moves without a gradient, one flat vector.
     fn statistics(&self) -> &Var;
+
+    /// Takes a gradient back once the optimiser is done with it; the next step may write its own into the same memory.
+    ///
+    /// The training loop calls this with what [`Objective::loss_gradients`] gave it. Nothing has to be done here.
+    fn reuse_gradient(&self, gradient: Tensor) {
+        drop(gradient);
+    }
 }
 
 /// A network that can be applied: in training, or with its weights fixed.

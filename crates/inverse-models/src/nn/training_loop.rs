@@ -149,7 +149,7 @@ impl LossGradients {
 }
 
 /// What a method tells the loop: its networks and its losses.
-pub trait Objective {
+pub trait Objective: Sync {
     /// What is trained, for reports and file names.
     fn stage(&self) -> &str;
 
@@ -362,9 +362,11 @@ impl<'a> Run<'a> {
         order.shuffle(&mut stream);
         let stage = self.objective.stage();
         let mut noise = context.streams().stream(&format!("noise {stage}"), self.state.epoch as u64);
-        let training_loss = self.steps(&order, training, learning_rate, &mut noise).map_err(backend)?;
+        let training_loss =
+            on_worker(|| self.steps(&order, training, learning_rate, &mut noise)).map_err(backend)?;
         let mut noise = context.streams().stream(&format!("validation noise {stage}"), 0);
-        let validation_loss = self.objective.validation_loss(validation, &mut noise).map_err(backend)?;
+        let validation_loss =
+            on_worker(|| self.objective.validation_loss(validation, &mut noise)).map_err(backend)?;
         for loss in [training_loss, validation_loss] {
             if !loss.is_finite() {
                 let stage = self.objective.stage().to_owned();
@@ -396,9 +398,10 @@ impl<'a> Run<'a> {
             let batch =
                 Pairs { x: training.x.index_select(&rows, 0)?, y: training.y.index_select(&rows, 0)? };
             let LossGradients { loss, parameters } = self.objective.loss_gradients(&batch, noise)?;
-            for ((network, adam), gradient) in networks.iter().zip(&mut self.adams).zip(&parameters) {
+            for ((network, adam), gradient) in networks.iter().zip(&mut self.adams).zip(parameters) {
                 if let Some(gradient) = gradient {
-                    adam.step(network.parameters(), gradient, &rule)?;
+                    adam.step(network.parameters(), &gradient, &rule)?;
+                    network.reuse_gradient(gradient);
                 }
             }
             losses.push(loss);
@@ -437,6 +440,12 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
+}
+
+/// Runs `work` on one of the threads that share it: from any other thread each parallel pass, ten or more a step,
+/// would first have to be handed over.
+fn on_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
 }
 
 fn fingerprint(stage: &str, identity: &str, seed: u64) -> String {

@@ -1,35 +1,44 @@
 //! Forward pass and input gradient of a network whose weights are fixed.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::TRAINING_BLOCK;
-use super::matrix::{Matrix, multiply, transpose};
+use super::panels::{PANEL, PanelMatrix, PanelRow, TILE};
+use super::product::multiply;
 use super::vector_unit::{multiply_in_place, vectorized, weighted_error};
 use crate::nn::Activation;
 
-/// Rows a block: the activations of one block and one layer stay in a core's second-level cache.
-const BLOCK: usize = 128;
+/// The fewest and the most rows of a block: one layer's values stay in a core's second-level cache, and the weights
+/// are not read again for a handful of rows.
+const BLOCK: std::ops::RangeInclusive<usize> = 64..=128;
+
+/// Blocks a thread, so that none waits long for another.
+const BLOCKS_PER_THREAD: usize = 2;
+
+/// Multiplications that other threads are woken for; fewer take less time than that.
+const WORTH_WAKING: usize = 1 << 21;
 
 /// One linear layer, with any normalisation folded into it.
 #[derive(Debug, Clone)]
 pub(crate) struct FrozenLayer {
     /// (outputs, inputs), row-major.
     pub(crate) weight: Vec<f32>,
-    /// (inputs, outputs), row-major: the same numbers as the forward pass reads them.
-    transposed: Vec<f32>,
     /// (outputs).
     pub(crate) bias: Vec<f32>,
+    /// (inputs, outputs): the right factor of the forward pass.
+    forward: PanelMatrix,
+    /// (outputs, inputs): the right factor of the input gradient, made when one is first asked for.
+    backward: OnceLock<PanelMatrix>,
 }
 
 impl FrozenLayer {
     /// * `weight`: (outputs, inputs), row-major; `bias`: (outputs)
     pub(crate) fn new(weight: Vec<f32>, bias: Vec<f32>) -> Self {
-        let mut transposed = vec![0.0; weight.len()];
-        transpose(&weight, weight.len().checked_div(bias.len()).unwrap_or(0), &mut transposed);
-        Self { weight, transposed, bias }
+        let mut forward = PanelMatrix::default();
+        forward.par_copy_transposed(&weight, weight.len().checked_div(bias.len()).unwrap_or(0));
+        Self { weight, bias, forward, backward: OnceLock::new() }
     }
 
     pub(crate) fn outputs(&self) -> usize {
@@ -40,28 +49,35 @@ impl FrozenLayer {
         self.weight.len() / self.bias.len().max(1)
     }
 
-    /// z = x · weightᵀ + bias.
-    fn forward(&self, x: &[f32], z: &mut [f32]) {
-        for row in z.chunks_exact_mut(self.outputs()) {
-            row.copy_from_slice(&self.bias);
-        }
-        multiply(z, Matrix::new(x, self.inputs()), Matrix::new(&self.transposed, self.outputs()), true);
+    /// Rows of one panel of z = x · weightᵀ + bias.
+    fn forward(&self, x: &PanelMatrix, panel: usize, z: &mut [PanelRow]) {
+        let range = self.forward.range(panel);
+        let bias = PanelRow::filled(&self.bias[range.clone()]);
+        multiply(x, 0, (self.forward.panel(panel), range.len()), &bias, z);
     }
 
     /// The gradient with respect to x, given that with respect to z.
-    fn backward(&self, gradient: &[f32], x_gradient: &mut [f32]) {
-        let weight = Matrix::new(&self.weight, self.inputs());
-        multiply(x_gradient, Matrix::new(gradient, self.outputs()), weight, false);
+    fn backward(&self, gradient: &PanelMatrix, x_gradient: &mut PanelMatrix) {
+        let weight = self.backward.get_or_init(|| {
+            let mut weight = PanelMatrix::default();
+            weight.copy(&self.weight, self.inputs());
+            weight
+        });
+        x_gradient.reshape(gradient.rows(), self.inputs());
+        for (panel, rows) in x_gradient.panels_mut().enumerate() {
+            multiply(gradient, 0, (weight.panel(panel), weight.width(panel)), &PanelRow::ZERO, rows);
+        }
     }
 }
 
 /// Buffers of one thread, kept from block to block.
 #[derive(Default)]
 struct Scratch {
-    /// Two activations of a block, used in turn.
-    activations: [Vec<f32>; 2],
-    /// Activation derivatives, one buffer a hidden layer.
-    derivatives: Vec<Vec<f32>>,
+    /// What a layer reads, and what it writes.
+    current: PanelMatrix,
+    next: PanelMatrix,
+    /// Activation derivatives, one matrix a hidden layer.
+    derivatives: Vec<PanelMatrix>,
 }
 
 thread_local! {
@@ -69,87 +85,63 @@ thread_local! {
 }
 
 impl Scratch {
-    /// Runs a block forward; the network's output ends in `activations[layers.len() % 2]`.
-    fn forward(&mut self, layers: &[FrozenLayer], activation: Activation, x: &[f32], rows: usize) -> usize {
-        let hidden = layers.len() - 1;
-        self.derivatives.resize_with(self.derivatives.len().max(hidden), Vec::new);
-        self.activations[0].clear();
-        self.activations[0].extend_from_slice(x);
-        let mut source = 0;
+    /// Leaves the network's output for the rows x, (rows, inputs), in `current`; with all threads where `spread`.
+    fn predict(&mut self, layers: &[FrozenLayer], activation: Activation, x: &[f32], spread: bool) {
+        self.current.copy(x, layers.first().map_or(0, FrozenLayer::inputs));
         for (index, layer) in layers.iter().enumerate() {
-            let [first, second] = &mut self.activations;
-            let (input, output) = if source == 0 { (first, second) } else { (second, first) };
-            output.resize(rows * layer.outputs(), 0.0);
-            layer.forward(input, output);
-            if index < hidden {
-                let derivatives = &mut self.derivatives[index];
-                derivatives.resize(output.len(), 0.0);
-                activation.apply_in_place(output, derivatives);
+            let is_hidden = index + 1 < layers.len();
+            let Self { current, next, .. } = self;
+            next.reshape(current.rows(), layer.outputs());
+            let pass = |(panel, z): (usize, &mut [PanelRow])| {
+                layer.forward(current, panel, z);
+                if is_hidden {
+                    activation.value_of_rows(z);
+                }
+            };
+            if spread {
+                next.par_panels_mut().enumerate().for_each(pass);
+            } else {
+                next.panels_mut().enumerate().for_each(pass);
             }
-            source = 1 - source;
+            std::mem::swap(current, next);
         }
-        source
     }
 
-    /// Pulls the gradient in `activations[source]` back to the input; returns where it ends.
-    fn backward(&mut self, layers: &[FrozenLayer], rows: usize, mut source: usize) -> usize {
+    /// As [`Scratch::predict`], and keeps the activations' derivatives.
+    fn forward(&mut self, layers: &[FrozenLayer], activation: Activation, x: &[f32]) {
+        self.current.copy(x, layers.first().map_or(0, FrozenLayer::inputs));
+        self.derivatives.resize_with(self.derivatives.len().max(layers.len()), PanelMatrix::default);
+        for (index, layer) in layers.iter().enumerate() {
+            let Self { current, next, derivatives } = self;
+            next.reshape(current.rows(), layer.outputs());
+            if index + 1 < layers.len() {
+                let derivatives = &mut derivatives[index];
+                derivatives.reshape(current.rows(), layer.outputs());
+                let panels = next.panels_mut().zip(derivatives.panels_mut());
+                for (panel, (z, derivatives)) in panels.enumerate() {
+                    layer.forward(current, panel, z);
+                    activation.apply_to_rows(z, derivatives);
+                }
+            } else {
+                next.panels_mut().enumerate().for_each(|(panel, z)| layer.forward(current, panel, z));
+            }
+            std::mem::swap(current, next);
+        }
+    }
+
+    /// Pulls the gradient in `current` back to the input.
+    fn backward(&mut self, layers: &[FrozenLayer]) {
         for (index, layer) in layers.iter().enumerate().rev() {
-            let [first, second] = &mut self.activations;
-            let (gradient, output) = if source == 0 { (first, second) } else { (second, first) };
-            output.resize(rows * layer.inputs(), 0.0);
-            layer.backward(gradient, output);
+            layer.backward(&self.current, &mut self.next);
             if index > 0 {
-                multiply_in_place(output, &self.derivatives[index - 1]);
+                let derivatives = &mut self.derivatives[index - 1];
+                for (rows, derivatives) in self.next.panels_mut().zip(derivatives.panels_mut()) {
+                    multiply_in_place(rows, derivatives);
+                }
             }
-            source = 1 - source;
+            std::mem::swap(&mut self.current, &mut self.next);
         }
-        source
     }
-}
-
-/// Up to this many rows, blocks are as small as those of a training step.
-const FEW_ROWS: usize = 512;
-
-/// A short block is filled up to a multiple of this many rows.
-const FILL: usize = 4;
-
-/// The longest inner sum that the matrix product never cuts in two.
-const WHOLE_SUM: usize = 512;
-
-/// Up to this many rows and columns the product cuts longer sums at other places.
-const SMALL_SIDE: usize = 64;
-
-/// Rows that a block of `rows` rows is computed with.
-///
-/// What comes of a row shall not depend on which rows come with it. The matrix product sums every entry in the same
-/// order for any number of rows but one, as long as the sum is whole or its result has a long side; other networks
-/// always have full blocks.
-fn filled_rows(layers: &[FrozenLayer], rows: usize) -> usize {
-    if has_steady_rows(layers) { rows.next_multiple_of(FILL) } else { BLOCK }
-}
-
-/// Rows of each block of `rows` rows: a training batch of 128 still keeps two cores busy.
-fn block_rows(layers: &[FrozenLayer], rows: usize) -> usize {
-    if rows <= FEW_ROWS && has_steady_rows(layers) { TRAINING_BLOCK } else { BLOCK }
-}
-
-/// Whether the product sums a row's entries in the same order in a block of any size.
-fn has_steady_rows(layers: &[FrozenLayer]) -> bool {
-    let steady = |inner: usize, columns: usize| inner <= WHOLE_SUM || columns > SMALL_SIDE;
-    let both = |layer: &FrozenLayer| {
-        steady(layer.inputs(), layer.outputs()) && steady(layer.outputs(), layer.inputs())
-    };
-    layers.iter().all(both)
-}
-
-/// The rows of one block with zeros behind them, (count, columns).
-fn filled(rows: &[f32], columns: usize, count: usize) -> Cow<'_, [f32]> {
-    if rows.len() == count * columns {
-        return Cow::Borrowed(rows);
-    }
-    let mut filled = rows.to_vec();
-    filled.resize(count * columns, 0.0);
-    Cow::Owned(filled)
 }
 
 fn widths(layers: &[FrozenLayer]) -> (usize, usize) {
@@ -157,18 +149,56 @@ fn widths(layers: &[FrozenLayer]) -> (usize, usize) {
     (inputs, layers.last().map_or(0, FrozenLayer::outputs))
 }
 
+/// Whether a pass of so many rows is worth more than one thread.
+fn is_worth_waking(layers: &[FrozenLayer], rows: usize) -> bool {
+    let weights: usize = layers.iter().map(|layer| layer.weight.len()).sum();
+    rayon::current_num_threads() > 1 && rows.saturating_mul(weights) >= WORTH_WAKING
+}
+
+/// Rows a block: what comes of a row does not depend on it.
+fn block_rows(layers: &[FrozenLayer], rows: usize) -> usize {
+    if !is_worth_waking(layers, rows) {
+        return *BLOCK.end();
+    }
+    let share = rows.div_ceil(BLOCKS_PER_THREAD * rayon::current_num_threads());
+    share.next_multiple_of(TILE).clamp(*BLOCK.start(), *BLOCK.end())
+}
+
+/// Calls `pass` with the thread's buffers, a block's rows of `out` and the place of its first row.
+fn in_blocks(
+    layers: &[FrozenLayer],
+    out: &mut [f32],
+    columns: usize,
+    rows: usize,
+    pass: impl Fn(&mut Scratch, &mut [f32], std::ops::Range<usize>) + Sync,
+) {
+    let block = block_rows(layers, rows);
+    let run = |(index, out): (usize, &mut [f32])| {
+        let first = index * block;
+        SCRATCH.with_borrow_mut(|scratch| pass(scratch, out, first..rows.min(first + block)));
+    };
+    if is_worth_waking(layers, rows) {
+        out.par_chunks_mut(block * columns).enumerate().for_each(run);
+    } else {
+        out.chunks_mut(block * columns).enumerate().for_each(run);
+    }
+}
+
 /// The network's output, (rows, outputs), for x, (rows, inputs); a row's does not depend on the other rows.
 pub(crate) fn predict(layers: &[FrozenLayer], activation: Activation, x: &[f32]) -> Vec<f32> {
     let (inputs, outputs) = widths(layers);
     let rows = x.len() / inputs;
+    if rows <= *BLOCK.start() && is_worth_waking(layers, rows) {
+        // Too few rows to share: the panels are. The buffers are not the thread's, which may take up other work
+        // while it waits for them.
+        let mut scratch = Scratch::default();
+        scratch.predict(layers, activation, x, true);
+        return scratch.current.to_rows();
+    }
     let mut y = vec![0.0; rows * outputs];
-    let block = block_rows(layers, rows);
-    y.par_chunks_mut(block * outputs).zip(x.par_chunks(block * inputs)).for_each(|(y, x)| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let rows = filled_rows(layers, x.len() / inputs);
-            let end = scratch.forward(layers, activation, &filled(x, inputs, rows), rows);
-            y.copy_from_slice(&scratch.activations[end][..y.len()]);
-        });
+    in_blocks(layers, &mut y, outputs, rows, |scratch, y, rows| {
+        scratch.predict(layers, activation, &x[rows.start * inputs..rows.end * inputs], false);
+        scratch.current.write(y);
     });
     y
 }
@@ -188,33 +218,29 @@ pub(crate) fn error_and_gradient(
     let (inputs, outputs) = widths(layers);
     let rows = x.len() / inputs;
     let mut result = vec![0.0; rows * (1 + inputs)];
-    let block = block_rows(layers, rows);
-    let blocks = result.par_chunks_mut(block * (1 + inputs));
-    blocks.zip(x.par_chunks(block * inputs)).zip(y.par_chunks(block * outputs)).for_each(
-        |((result, x), y)| {
-            SCRATCH.with_borrow_mut(|scratch| {
-                let count = filled_rows(layers, x.len() / inputs);
-                let end = scratch.forward(layers, activation, &filled(x, inputs, count), count);
-                let predictions = scratch.activations[end].chunks_exact_mut(outputs);
-                let targets = y.chunks_exact(outputs);
-                // Rows that only fill the block up keep their prediction as gradient: nothing reads theirs.
-                let rows = result.chunks_exact_mut(1 + inputs).zip(predictions).zip(targets);
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for ((row, prediction), target) in rows {
-                            row[0] = weighted_error(prediction, target, weights);
-                        }
-                    },
-                );
-                let end = scratch.backward(layers, count, end);
-                let gradients = scratch.activations[end].chunks_exact(inputs);
-                for (row, gradient) in result.chunks_exact_mut(1 + inputs).zip(gradients) {
-                    row[1..].copy_from_slice(gradient);
+    in_blocks(layers, &mut result, 1 + inputs, rows, |scratch, result, rows| {
+        scratch.forward(layers, activation, &x[rows.start * inputs..rows.end * inputs]);
+        let mut predictions = scratch.current.to_rows();
+        let targets = y[rows.start * outputs..rows.end * outputs].chunks_exact(outputs);
+        let errors = result.chunks_exact_mut(1 + inputs).zip(predictions.chunks_exact_mut(outputs));
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((row, prediction), target) in errors.zip(targets) {
+                    row[0] = weighted_error(prediction, target, weights);
                 }
-            });
-        },
-    );
+            },
+        );
+        scratch.current.copy(&predictions, outputs);
+        scratch.backward(layers);
+        for panel in 0..inputs.div_ceil(PANEL) {
+            let range = scratch.current.range(panel);
+            let gradients = scratch.current.panel(panel);
+            for (row, gradient) in result.chunks_exact_mut(1 + inputs).zip(gradients) {
+                row[1 + range.start..1 + range.end].copy_from_slice(&gradient.0[..range.len()]);
+            }
+        }
+    });
     result
 }
 
@@ -230,19 +256,14 @@ pub(crate) fn vector_jacobian_product(
     gradient: &[f32],
 ) -> Vec<f32> {
     let (inputs, outputs) = widths(layers);
+    let rows = x.len() / inputs;
     let mut result = vec![0.0; x.len()];
-    let blocks = result.par_chunks_mut(BLOCK * inputs);
-    blocks.zip(x.par_chunks(BLOCK * inputs)).zip(gradient.par_chunks(BLOCK * outputs)).for_each(
-        |((result, x), gradient)| {
-            SCRATCH.with_borrow_mut(|scratch| {
-                let rows = x.len() / inputs;
-                let end = scratch.forward(layers, activation, x, rows);
-                scratch.activations[end].copy_from_slice(gradient);
-                let end = scratch.backward(layers, rows, end);
-                result.copy_from_slice(&scratch.activations[end]);
-            });
-        },
-    );
+    in_blocks(layers, &mut result, inputs, rows, |scratch, result, rows| {
+        scratch.forward(layers, activation, &x[rows.start * inputs..rows.end * inputs]);
+        scratch.current.copy(&gradient[rows.start * outputs..rows.end * outputs], outputs);
+        scratch.backward(layers);
+        scratch.current.write(result);
+    });
     result
 }
 

@@ -1,73 +1,142 @@
-//! Sums that batch normalisation needs, block by block.
+//! Batch normalisation, panel by panel: a column's statistics are at hand where its numbers still are in the cache.
 
-/// Column means and sums of squared deviations of a block or of a whole batch.
-#[derive(Debug, Clone, Default)]
+use super::panels::{PANEL, PanelRow};
+use super::vector_unit::vectorized;
+use crate::nn::layout::NORMALIZATION_EPSILON;
+
+/// Means and variances of one panel's columns over a batch.
+#[derive(Debug, Clone)]
 pub(super) struct Moments {
-    count: f64,
-    pub(super) mean: Vec<f64>,
-    squares: Vec<f64>,
+    pub(super) mean: [f64; PANEL],
+    /// Biased: what normalises the batch.
+    variance: [f64; PANEL],
+    rows: usize,
 }
 
 impl Moments {
-    /// The moments of one row-major block with `columns` columns.
-    pub(super) fn of_block(values: &[f32], columns: usize) -> Self {
-        let count = (values.len() / columns) as f64;
-        // Sums of a block's 128 values in f32 lose at most 7 bits; blocks are added in f64.
-        let mut sum = vec![0.0_f32; columns];
-        for row in values.chunks_exact(columns) {
-            for (sum, value) in sum.iter_mut().zip(row) {
-                *sum += value;
-            }
-        }
-        let mean: Vec<f32> = sum.iter().map(|sum| sum / count as f32).collect();
-        let mut squares = vec![0.0_f32; columns];
-        for row in values.chunks_exact(columns) {
-            for ((square, value), mean) in squares.iter_mut().zip(row).zip(&mean) {
-                let deviation = value - mean;
-                *square += deviation * deviation;
-            }
-        }
-        let widen = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
-        Self { count, mean: widen(mean), squares: widen(squares) }
+    /// Two passes in `f64`, row by row: the bits do not depend on who computes them.
+    pub(super) fn of(rows: &[PanelRow]) -> Self {
+        vectorized(
+            #[inline(always)]
+            || {
+                let count = rows.len() as f64;
+                let mut mean = [0.0_f64; PANEL];
+                for row in rows {
+                    for (sum, value) in mean.iter_mut().zip(&row.0) {
+                        *sum += f64::from(*value);
+                    }
+                }
+                mean.iter_mut().for_each(|sum| *sum /= count);
+                let mut variance = [0.0_f64; PANEL];
+                for row in rows {
+                    for ((sum, value), mean) in variance.iter_mut().zip(&row.0).zip(&mean) {
+                        let deviation = f64::from(*value) - mean;
+                        *sum += deviation * deviation;
+                    }
+                }
+                variance.iter_mut().for_each(|sum| *sum /= count);
+                Self { mean, variance, rows: rows.len() }
+            },
+        )
     }
 
-    /// Adds the moments of more rows (Chan et al. 1979).
-    pub(super) fn merge(&mut self, other: &Self) {
-        if self.count == 0.0 {
-            self.clone_from(other);
-            return;
-        }
-        let total = self.count + other.count;
-        let share = other.count / total;
-        for column in 0..self.mean.len() {
-            let shift = other.mean[column] - self.mean[column];
-            self.mean[column] += shift * share;
-            self.squares[column] += other.squares[column] + shift * shift * self.count * share;
-        }
-        self.count = total;
+    /// 1 / √(variance + ε).
+    pub(super) fn inverse_deviation(&self) -> PanelRow {
+        PanelRow(self.variance.map(|variance| 1.0 / (variance + NORMALIZATION_EPSILON).sqrt() as f32))
     }
 
-    /// Biased variance, which normalises the batch.
-    pub(super) fn variance(&self, column: usize) -> f64 {
-        self.squares[column] / self.count
+    pub(super) fn mean(&self) -> PanelRow {
+        PanelRow(self.mean.map(|mean| mean as f32))
     }
 
-    /// Unbiased variance, which the running statistics keep; biased for a single row.
-    pub(super) fn unbiased_variance(&self, column: usize) -> f64 {
-        self.squares[column] / (self.count - 1.0).max(1.0)
+    /// Unbiased variances, which the running statistics keep; biased for a single row.
+    pub(super) fn unbiased_variance(&self) -> PanelRow {
+        let factor = self.rows as f64 / (self.rows as f64 - 1.0).max(1.0);
+        PanelRow(self.variance.map(|variance| (variance * factor) as f32))
     }
 }
 
-/// Adds up, column by column, `a` and `a · b` of a row-major block.
-pub(super) fn column_sums(a: &[f32], b: &[f32], columns: usize) -> (Vec<f32>, Vec<f32>) {
-    let (mut sums, mut products) = (vec![0.0; columns], vec![0.0; columns]);
-    for (a_row, b_row) in a.chunks_exact(columns).zip(b.chunks_exact(columns)) {
-        for column in 0..columns {
-            sums[column] += a_row[column];
-            products[column] += a_row[column] * b_row[column];
-        }
-    }
-    (sums, products)
+/// Normalises rows of a panel in place, and writes scale · ẑ + shift.
+pub(super) fn normalize(
+    rows: &mut [PanelRow],
+    (mean, inverse_deviation): (&PanelRow, &PanelRow),
+    (scale, shift): (&PanelRow, &PanelRow),
+    out: &mut [PanelRow],
+) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (row, out) in rows.iter_mut().zip(out) {
+                for column in 0..PANEL {
+                    let normalized = (row.0[column] - mean.0[column]) * inverse_deviation.0[column];
+                    row.0[column] = normalized;
+                    out.0[column] = scale.0[column] * normalized + shift.0[column];
+                }
+            }
+        },
+    );
+}
+
+/// Gradients of one panel's scale and shift.
+pub(super) struct ScaleGradient {
+    /// Σ g · ẑ.
+    pub(super) scale: [f64; PANEL],
+    /// Σ g.
+    pub(super) shift: [f64; PANEL],
+}
+
+/// Turns the gradient g of a panel's normalised and scaled rows into that of what was normalised:
+/// γ / σ · (g − mean(g) − ẑ · mean(g · ẑ)).
+pub(super) fn pull_back(
+    gradient: &mut [PanelRow],
+    normalized: &[PanelRow],
+    scale: &PanelRow,
+    inverse_deviation: &PanelRow,
+) -> ScaleGradient {
+    vectorized(
+        #[inline(always)]
+        || {
+            let (mut sums, mut products) = ([0.0_f64; PANEL], [0.0_f64; PANEL]);
+            for (gradient, normalized) in gradient.iter().zip(normalized) {
+                for column in 0..PANEL {
+                    let value = f64::from(gradient.0[column]);
+                    sums[column] += value;
+                    products[column] += value * f64::from(normalized.0[column]);
+                }
+            }
+            let count = normalized.len() as f64;
+            let (mut mean, mut projection) = ([0.0_f32; PANEL], [0.0_f32; PANEL]);
+            let mut factor = [0.0_f32; PANEL];
+            for column in 0..PANEL {
+                mean[column] = (sums[column] / count) as f32;
+                projection[column] = (products[column] / count) as f32;
+                factor[column] = scale.0[column] * inverse_deviation.0[column];
+            }
+            for (gradient, normalized) in gradient.iter_mut().zip(normalized) {
+                for column in 0..PANEL {
+                    let centred = gradient.0[column] - mean[column];
+                    gradient.0[column] = factor[column] * (centred - normalized.0[column] * projection[column]);
+                }
+            }
+            ScaleGradient { scale: products, shift: sums }
+        },
+    )
+}
+
+/// Σ of each column over the rows of a panel.
+pub(super) fn column_sums(rows: &[PanelRow]) -> PanelRow {
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut sums = PanelRow::ZERO;
+            for row in rows {
+                for (sum, value) in sums.0.iter_mut().zip(&row.0) {
+                    *sum += value;
+                }
+            }
+            sums
+        },
+    )
 }
 
 #[cfg(test)]
@@ -77,25 +146,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merged_blocks_equal_the_whole() {
-        let values: Vec<f32> = (0..300).map(|i| ((i * 31) % 17) as f32 + 100.0).collect();
-        let mut merged = Moments::default();
-        for block in values.chunks(2 * 44) {
-            merged.merge(&Moments::of_block(block, 2));
-        }
-        for column in 0..2 {
-            let own: Vec<f64> = values.iter().skip(column).step_by(2).map(|v| f64::from(*v)).collect();
+    fn moments_are_those_of_the_columns() {
+        let rows: Vec<PanelRow> = (0..150)
+            .map(|row| PanelRow(std::array::from_fn(|column| ((row * 31 + column * 7) % 17) as f32 + 100.0)))
+            .collect();
+        let moments = Moments::of(&rows);
+        for column in 0..PANEL {
+            let own: Vec<f64> = rows.iter().map(|row| f64::from(row.0[column])).collect();
             let mean = own.iter().sum::<f64>() / 150.0;
-            let squares: f64 = own.iter().map(|v| (v - mean).powi(2)).sum();
-            assert_relative_eq!(merged.mean[column], mean, max_relative = 1e-6);
-            assert_relative_eq!(merged.variance(column), squares / 150.0, max_relative = 1e-5);
-            assert_relative_eq!(merged.unbiased_variance(column), squares / 149.0, max_relative = 1e-5);
+            let squares: f64 = own.iter().map(|value| (value - mean).powi(2)).sum();
+            // Sums of 150 terms in f64.
+            assert_relative_eq!(moments.mean[column], mean, max_relative = 150.0 * f64::EPSILON);
+            assert_relative_eq!(moments.variance[column], squares / 150.0, max_relative = 1e-12);
+            let unbiased = f64::from(moments.unbiased_variance().0[column]);
+            assert_relative_eq!(unbiased, squares / 149.0, max_relative = 1e-7);
         }
     }
 
     #[test]
     fn a_constant_column_has_no_variance() {
-        let moments = Moments::of_block(&[3.0; 10], 1);
-        assert_eq!(moments.variance(0), 0.0);
+        let moments = Moments::of(&[PanelRow([3.0; PANEL]); 10]);
+        assert_eq!(moments.variance, [0.0; PANEL]);
+        let alone = Moments::of(&[PanelRow([3.0; PANEL])]);
+        assert_eq!(alone.unbiased_variance().0, [0.0; PANEL], "one row has no unbiased variance");
     }
 }

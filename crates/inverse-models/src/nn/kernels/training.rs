@@ -2,38 +2,37 @@
 
 use rayon::prelude::*;
 
-use super::TRAINING_BLOCK;
-use super::matrix::{Matrix, multiply, transpose};
-use super::normalization::{Moments, column_sums};
+use super::normalization::{Moments, ScaleGradient, column_sums, normalize, pull_back};
+use super::panels::{PANEL, PanelMatrix, PanelRow, TASK_ROWS, TILE};
+use super::product::{multiply, multiply_transposed};
 use super::vector_unit::multiply_in_place;
 use crate::nn::Activation;
-use crate::nn::layout::{LayerLayout, NORMALIZATION_EPSILON};
-
-/// Output columns a block of the weight gradient.
-const COLUMN_BLOCK: usize = 128;
+use crate::nn::layout::{LayerLayout, NormalizationLayout};
 
 /// What the forward pass of one layer leaves for the backward pass.
 #[derive(Debug, Default)]
 struct LayerBuffers {
-    /// z = x · weightᵀ + bias; after normalisation, the normalised z.
-    z: Vec<f32>,
-    /// The activation's value.
-    activation: Vec<f32>,
+    /// (inputs, outputs): the right factor of the forward pass.
+    turned_weight: PanelMatrix,
+    /// (outputs, inputs): the right factor of the backward pass.
+    weight: PanelMatrix,
+    /// The activation's value; of the last layer, its output.
+    value: PanelMatrix,
     /// The activation's derivative.
-    derivative: Vec<f32>,
-    /// Batch mean and 1 / √(batch variance + ε), one entry an output.
-    mean: Vec<f32>,
-    inverse_deviation: Vec<f32>,
+    derivative: PanelMatrix,
+    /// The normalised x · weightᵀ + bias, where there is normalisation.
+    normalized: PanelMatrix,
+    /// 1 / √(batch variance + ε) of each panel.
+    inverse_deviation: Vec<PanelRow>,
 }
 
 /// Buffers of one pass, reused from step to step.
 #[derive(Debug, Default)]
 pub(crate) struct TrainingWorkspace {
+    input: PanelMatrix,
     layers: Vec<LayerBuffers>,
-    /// The layer's weights as (inputs, outputs).
-    transposed: Vec<f32>,
-    gradient: Vec<f32>,
-    next_gradient: Vec<f32>,
+    gradient: PanelMatrix,
+    next_gradient: PanelMatrix,
     /// Batch mean and unbiased variance of each normalised layer, in the order of the layout.
     pub(crate) statistics: Vec<f32>,
 }
@@ -51,261 +50,234 @@ impl TrainingPass<'_> {
     pub(crate) fn forward(&self, x: &[f32], workspace: &mut TrainingWorkspace) -> Vec<f32> {
         workspace.layers.resize_with(self.layers.len(), LayerBuffers::default);
         workspace.statistics.clear();
-        for index in 0..self.layers.len() {
+        workspace.input.par_copy(x, self.layers.first().map_or(0, |layer| layer.inputs));
+        workspace.layers.par_iter_mut().zip(self.layers).for_each(|(buffers, layer)| {
+            let weight = &self.parameters[layer.weight.clone()];
+            rayon::join(
+                || buffers.turned_weight.par_copy_transposed(weight, layer.inputs),
+                || buffers.weight.par_copy(weight, layer.inputs),
+            );
+        });
+        for (index, layer) in self.layers.iter().enumerate() {
             let (done, rest) = workspace.layers.split_at_mut(index);
-            let previous = done.last_mut().map(|buffers| (&self.layers[index - 1], buffers));
-            let layer = &self.layers[index];
-            workspace.transposed.resize(layer.weight.len(), 0.0);
-            transpose(&self.parameters[layer.weight.clone()], layer.inputs, &mut workspace.transposed);
-            let moments = self.linear(index, x, previous, &workspace.transposed, &mut rest[0]);
-            if let Some(moments) = moments {
-                keep_statistics(&moments, &mut rest[0], &mut workspace.statistics);
+            let input = done.last().map_or(&workspace.input, |buffers| &buffers.value);
+            let buffers = &mut rest[0];
+            buffers.value.reshape(input.rows(), layer.outputs);
+            if index + 1 == self.layers.len() {
+                self.last(layer, input, buffers);
+            } else if let Some(normalization) = &layer.normalization {
+                buffers.derivative.reshape(input.rows(), layer.outputs);
+                let moments = self.normalized(layer, normalization, input, buffers);
+                keep_statistics(&moments, buffers, layer.outputs, &mut workspace.statistics);
+            } else {
+                buffers.derivative.reshape(input.rows(), layer.outputs);
+                self.hidden(layer, input, buffers);
             }
         }
-        workspace.layers.last_mut().map(|last| std::mem::take(&mut last.z)).unwrap_or_default()
+        workspace.layers.last().map(|last| last.value.to_rows()).unwrap_or_default()
     }
 
-    /// Finishes the previous layer's rows (normalisation, activation) and multiplies them by this layer's
-    /// weights while they are in cache; gives the batch moments where this layer is normalised.
-    fn linear(
+    /// The numbers of one panel from a range of the parameters.
+    fn panel_of(&self, range: &std::ops::Range<usize>, panel: usize) -> PanelRow {
+        let values = &self.parameters[range.clone()];
+        PanelRow::filled(&values[panel * PANEL..values.len().min((panel + 1) * PANEL)])
+    }
+
+    fn last(&self, layer: &LayerLayout, input: &PanelMatrix, buffers: &mut LayerBuffers) {
+        let LayerBuffers { turned_weight, value, .. } = buffers;
+        value.par_panels_mut().enumerate().for_each(|(panel, rows)| {
+            let bias = self.panel_of(&layer.bias, panel);
+            let right = (turned_weight.panel(panel), turned_weight.width(panel));
+            rows.par_chunks_mut(TASK_ROWS).enumerate().for_each(|(task, rows)| {
+                multiply(input, task * TASK_ROWS, right, &bias, rows);
+            });
+        });
+    }
+
+    fn hidden(&self, layer: &LayerLayout, input: &PanelMatrix, buffers: &mut LayerBuffers) {
+        let LayerBuffers { turned_weight, value, derivative, .. } = buffers;
+        let panels = value.par_panels_mut().zip(derivative.par_panels_mut());
+        panels.enumerate().for_each(|(panel, (values, derivatives))| {
+            let bias = self.panel_of(&layer.bias, panel);
+            let right = (turned_weight.panel(panel), turned_weight.width(panel));
+            let tasks = values.par_chunks_mut(TASK_ROWS).zip(derivatives.par_chunks_mut(TASK_ROWS));
+            tasks.enumerate().for_each(|(task, (values, derivatives))| {
+                multiply(input, task * TASK_ROWS, right, &bias, values);
+                self.activation.apply_to_rows(values, derivatives);
+            });
+        });
+    }
+
+    /// A panel is one task here: its columns' moments need all rows.
+    fn normalized(
         &self,
-        index: usize,
-        x: &[f32],
-        previous: Option<(&LayerLayout, &mut LayerBuffers)>,
-        transposed: &[f32],
+        layer: &LayerLayout,
+        normalization: &NormalizationLayout,
+        input: &PanelMatrix,
         buffers: &mut LayerBuffers,
-    ) -> Option<Moments> {
-        let layer = &self.layers[index];
-        let (inputs, outputs) = (layer.inputs, layer.outputs);
-        buffers.z.resize(x.len() / self.layers[0].inputs * outputs, 0.0);
-        let multiply_block = |input: &[f32], z: &mut [f32]| {
-            let bias = &self.parameters[layer.bias.clone()];
-            for row in z.chunks_exact_mut(outputs) {
-                row.copy_from_slice(bias);
-            }
-            multiply(z, Matrix::new(input, inputs), Matrix::new(transposed, outputs), true);
-            layer.normalization.as_ref().map(|_| Moments::of_block(z, outputs))
-        };
-        let z_blocks = buffers.z.par_chunks_mut(TRAINING_BLOCK * outputs);
-        let blocks: Vec<Option<Moments>> = match previous {
-            None => {
-                let x_blocks = x.par_chunks(TRAINING_BLOCK * inputs);
-                z_blocks.zip(x_blocks).map(|(z, x)| multiply_block(x, z)).collect()
-            }
-            Some((layout, done)) => {
-                done.activation.resize(done.z.len(), 0.0);
-                done.derivative.resize(done.z.len(), 0.0);
-                let statistics = (&done.mean[..], &done.inverse_deviation[..]);
-                let size = TRAINING_BLOCK * inputs;
-                let values = done.activation.par_chunks_mut(size).zip(done.derivative.par_chunks_mut(size));
-                let finished = done.z.par_chunks_mut(size).zip(values);
-                z_blocks
-                    .zip(finished)
-                    .map(|(z, (previous_z, (activation, derivative)))| {
-                        self.activate(layout, statistics, previous_z, activation, derivative);
-                        multiply_block(activation, z)
-                    })
-                    .collect()
-            }
-        };
-        layer.normalization.as_ref()?;
-        let mut moments = Moments::default();
-        blocks.iter().flatten().for_each(|block| moments.merge(block));
-        Some(moments)
+    ) -> Vec<Moments> {
+        let LayerBuffers { turned_weight, value, derivative, normalized, .. } = buffers;
+        let count = input.rows();
+        normalized.reshape(count, layer.outputs);
+        let panels = value.par_panels_mut().zip(derivative.par_panels_mut()).zip(normalized.par_panels_mut());
+        let moments = panels.enumerate().map(|(panel, ((values, derivatives), normalized))| {
+            let bias = self.panel_of(&layer.bias, panel);
+            let right = (turned_weight.panel(panel), turned_weight.width(panel));
+            multiply(input, 0, right, &bias, normalized);
+            let moments = Moments::of(&normalized[..count]);
+            let affine =
+                (self.panel_of(&normalization.scale, panel), self.panel_of(&normalization.shift, panel));
+            let statistics = (moments.mean(), moments.inverse_deviation());
+            normalize(normalized, (&statistics.0, &statistics.1), (&affine.0, &affine.1), values);
+            self.activation.apply_to_rows(values, derivatives);
+            moments
+        });
+        moments.collect()
     }
 
-    /// Normalises a block of z in place and writes the activation and its derivative.
-    fn activate(
-        &self,
-        layout: &LayerLayout,
-        (mean, inverse_deviation): (&[f32], &[f32]),
-        z: &mut [f32],
-        activation: &mut [f32],
-        derivative: &mut [f32],
-    ) {
-        let Some(normalization) = &layout.normalization else {
-            activation.copy_from_slice(z);
-            self.activation.apply_in_place(activation, derivative);
-            return;
-        };
-        let scale = &self.parameters[normalization.scale.clone()];
-        let shift = &self.parameters[normalization.shift.clone()];
-        let width = layout.outputs;
-        for (z, activation) in z.chunks_exact_mut(width).zip(activation.chunks_exact_mut(width)) {
-            for column in 0..width {
-                let normalized = (z[column] - mean[column]) * inverse_deviation[column];
-                z[column] = normalized;
-                activation[column] = scale[column] * normalized + shift[column];
-            }
-        }
-        self.activation.apply_in_place(activation, derivative);
-    }
-
-    /// The gradient of the parameters, and of x where it is wanted, given that of the output.
+    /// Writes the gradient of the parameters; gives that of x where it is wanted.
     ///
-    /// * `x`: (rows, inputs), `gradient`: (rows, outputs); after [`TrainingPass::forward`] on the same `x`
+    /// * `x`: (rows, inputs), `gradient`: that of the output, (rows, outputs); after [`TrainingPass::forward`]
+    /// * `of_parameters`: as many numbers as there are parameters, all of them written
     pub(crate) fn backward(
         &self,
-        x: &[f32],
         gradient: &[f32],
         workspace: &mut TrainingWorkspace,
         wants_x: bool,
-    ) -> (Vec<f32>, Option<Vec<f32>>) {
-        let mut parameter_gradient = vec![0.0; self.parameters.len()];
-        workspace.gradient.clear();
-        workspace.gradient.extend_from_slice(gradient);
-        let mut sums = None;
-        for index in (0..self.layers.len()).rev() {
-            let (before, rest) = workspace.layers.split_at(index);
+        of_parameters: &mut [f32],
+    ) -> Option<Vec<f32>> {
+        let TrainingWorkspace { input: x, layers, gradient: given, next_gradient: next, .. } = workspace;
+        given.par_copy(gradient, self.layers.last().map_or(0, |layer| layer.outputs));
+        for (index, layer) in self.layers.iter().enumerate().rev() {
+            let (before, rest) = layers.split_at(index);
             let previous = before.last().map(|buffers| (&self.layers[index - 1], buffers));
-            let pull_back = previous.is_some() || wants_x;
-            let correction = sums.take().map(|sums: (Vec<f32>, Vec<f32>)| {
-                self.keep_scale_gradient(index, &sums, &mut parameter_gradient);
-                Correction::new(self, index, &rest[0], sums, x.len() / self.layers[0].inputs)
-            });
-            let columns = if pull_back { self.layers[index].inputs } else { 0 };
-            let rows = x.len() / self.layers[0].inputs;
-            workspace.next_gradient.resize(rows * columns, 0.0);
-            sums = self.pull_back(
-                index,
-                correction.as_ref(),
-                previous,
-                &mut workspace.gradient,
-                &mut workspace.next_gradient,
-            );
-            let input = previous.map_or(x, |(_, buffers)| &buffers.activation[..]);
-            self.weight_gradient(index, input, &workspace.gradient, &mut parameter_gradient);
-            std::mem::swap(&mut workspace.gradient, &mut workspace.next_gradient);
+            let input = previous.map_or(&*x, |(_, buffers)| &buffers.value);
+            let (of_layer, of_scale) = split_gradient(of_parameters, layer, previous.map(|(layout, _)| layout));
+            let of_previous = || {
+                if previous.is_none() && !wants_x {
+                    return Vec::new();
+                }
+                next.reshape(given.rows(), layer.inputs);
+                self.pull_back(&rest[0].weight, previous, given, next)
+            };
+            let ((), sums) =
+                rayon::join(|| self.weight_gradient(layer, input, given, of_layer), of_previous);
+            if let Some((scale, shift)) = of_scale {
+                keep_scale_gradient(&sums, scale, shift);
+            }
+            std::mem::swap(given, next);
         }
-        (parameter_gradient, wants_x.then(|| workspace.gradient.clone()))
+        wants_x.then(|| given.to_rows())
     }
 
-    /// Turns the gradient of the normalised output into that of z, block by block, and pulls it back through
-    /// the weights and the previous activation; gives the column sums that the previous layer's
-    /// normalisation needs.
+    /// Pulls the gradient back through the weights and the previous layer's activation and normalisation; gives the
+    /// latter's own gradients, panel by panel.
     fn pull_back(
         &self,
-        index: usize,
-        correction: Option<&Correction<'_>>,
+        weight: &PanelMatrix,
         previous: Option<(&LayerLayout, &LayerBuffers)>,
-        gradient: &mut [f32],
-        next: &mut [f32],
-    ) -> Option<(Vec<f32>, Vec<f32>)> {
-        let layer = &self.layers[index];
-        let (inputs, outputs) = (layer.inputs, layer.outputs);
-        let blocks = gradient.par_chunks_mut(TRAINING_BLOCK * outputs).enumerate();
-        if next.is_empty() {
-            blocks.for_each(|(block, gradient)| {
-                if let Some(correction) = correction {
-                    correction.apply(block, gradient);
-                }
-            });
-            return None;
-        }
-        let sums: Vec<Option<(Vec<f32>, Vec<f32>)>> = blocks
-            .zip(next.par_chunks_mut(TRAINING_BLOCK * inputs))
-            .map(|((block, gradient), next)| {
-                if let Some(correction) = correction {
-                    correction.apply(block, gradient);
-                }
-                let weight = Matrix::new(&self.parameters[layer.weight.clone()], inputs);
-                multiply(next, Matrix::new(gradient, outputs), weight, false);
-                let (layout, buffers) = previous?;
-                let start = block * TRAINING_BLOCK * inputs;
-                let range = start..start + next.len();
-                multiply_in_place(next, &buffers.derivative[range.clone()]);
-                layout.normalization.as_ref()?;
-                Some(column_sums(next, &buffers.z[range], inputs))
-            })
-            .collect();
-        sums.into_iter().flatten().reduce(|mut total, block| {
-            for (total, block) in [(&mut total.0, block.0), (&mut total.1, block.1)] {
-                total.iter_mut().zip(block).for_each(|(total, value)| *total += value);
+        gradient: &PanelMatrix,
+        next: &mut PanelMatrix,
+    ) -> Vec<ScaleGradient> {
+        let normalization = previous.and_then(|(layout, _)| layout.normalization.as_ref());
+        let through = |panel: usize, task: usize, rows: &mut [PanelRow]| {
+            let right = (weight.panel(panel), weight.width(panel));
+            multiply(gradient, task * TASK_ROWS, right, &PanelRow::ZERO, rows);
+            if let Some((_, buffers)) = previous {
+                multiply_in_place(rows, buffers.derivative.part(panel, task * TASK_ROWS, rows.len()));
             }
-            total
-        })
-    }
-
-    /// Normalisation's own gradients: Σ g · ẑ for the scale and Σ g for the shift.
-    fn keep_scale_gradient(&self, index: usize, sums: &(Vec<f32>, Vec<f32>), parameters: &mut [f32]) {
-        if let Some(normalization) = &self.layers[index].normalization {
-            parameters[normalization.shift.clone()].copy_from_slice(&sums.0);
-            parameters[normalization.scale.clone()].copy_from_slice(&sums.1);
-        }
+        };
+        let (Some((_, buffers)), Some(normalization)) = (previous, normalization) else {
+            next.par_panels_mut().enumerate().for_each(|(panel, rows)| {
+                let tasks = rows.par_chunks_mut(TASK_ROWS).enumerate();
+                tasks.for_each(|(task, rows)| through(panel, task, rows));
+            });
+            return Vec::new();
+        };
+        let panels = next.par_panels_mut().enumerate().map(|(panel, rows)| {
+            for (task, rows) in rows.chunks_mut(TASK_ROWS).enumerate() {
+                through(panel, task, rows);
+            }
+            let scale = self.panel_of(&normalization.scale, panel);
+            pull_back(rows, buffers.normalized.panel(panel), &scale, &buffers.inverse_deviation[panel])
+        });
+        panels.collect()
     }
 
     /// gᵀ · input for the weights and Σ g for the bias.
     ///
-    /// Under batch normalisation the bias has no effect: its gradient is exactly 0, and is left so.
-    fn weight_gradient(&self, index: usize, input: &[f32], gradient: &[f32], parameters: &mut [f32]) {
-        let layer = &self.layers[index];
-        let (inputs, outputs) = (layer.inputs, layer.outputs);
-        if layer.normalization.is_none() {
-            for row in gradient.chunks_exact(outputs) {
-                for (sum, value) in parameters[layer.bias.clone()].iter_mut().zip(row) {
-                    *sum += value;
-                }
+    /// Under batch normalisation the bias has no effect: its gradient is exactly 0.
+    fn weight_gradient(
+        &self,
+        layer: &LayerLayout,
+        input: &PanelMatrix,
+        gradient: &PanelMatrix,
+        (of_weight, of_bias): (&mut [f32], &mut [f32]),
+    ) {
+        let inputs = layer.inputs;
+        let panels = of_weight.par_chunks_mut(PANEL * inputs).zip(of_bias.par_chunks_mut(PANEL));
+        panels.enumerate().for_each(|(panel, (of_weight, of_bias))| {
+            let gradient = gradient.panel(panel);
+            if layer.normalization.is_some() {
+                of_bias.fill(0.0);
+            } else {
+                of_bias.copy_from_slice(&column_sums(gradient).0[..of_bias.len()]);
             }
-        }
-        let blocks = parameters[layer.weight.clone()].par_chunks_mut(COLUMN_BLOCK * inputs).enumerate();
-        blocks.for_each(|(block, weight)| {
-            let columns = Matrix::new(gradient, outputs).columns(block * COLUMN_BLOCK, weight.len() / inputs);
-            multiply(weight, columns.transposed(), Matrix::new(input, inputs), false);
+            of_weight.par_chunks_mut(TILE * inputs).enumerate().for_each(|(tile, of_weight)| {
+                let mut out = [PanelRow::ZERO; TILE];
+                for panel in 0..inputs.div_ceil(PANEL) {
+                    let (columns, right) = (input.range(panel), (input.panel(panel), input.width(panel)));
+                    multiply_transposed(gradient, tile * TILE, right, &mut out);
+                    for (of_weight, out) in of_weight.chunks_exact_mut(inputs).zip(&out) {
+                        of_weight[columns.clone()].copy_from_slice(&out.0[..columns.len()]);
+                    }
+                }
+            });
         });
     }
 }
 
-/// The part of normalisation's backward pass that couples the rows of a batch:
-/// ∂z = γ / σ · (g − mean(g) − ẑ · mean(g · ẑ)).
-struct Correction<'a> {
-    normalized: &'a [f32],
-    factor: Vec<f32>,
-    mean: Vec<f32>,
-    projection: Vec<f32>,
+/// Weight and bias of a layer.
+type LayerGradient<'a> = (&'a mut [f32], &'a mut [f32]);
+
+/// The parts of the parameters' gradient that one step of the backward pass writes: the layer's own, and the scale
+/// and shift of the layer before.
+fn split_gradient<'a>(
+    gradient: &'a mut [f32],
+    layer: &LayerLayout,
+    previous: Option<&LayerLayout>,
+) -> (LayerGradient<'a>, Option<LayerGradient<'a>>) {
+    // A layer's parameters lie behind those of the layer before, its bias behind its weight.
+    let (before, own) = gradient.split_at_mut(layer.weight.start);
+    let (weight, rest) = own.split_at_mut(layer.weight.len());
+    let bias = &mut rest[..layer.bias.len()];
+    let normalization = previous.and_then(|layout| layout.normalization.as_ref());
+    let of_scale = normalization.map(|normalization| {
+        let (_, part) = before.split_at_mut(normalization.scale.start);
+        let (scale, rest) = part.split_at_mut(normalization.scale.len());
+        (scale, &mut rest[..normalization.shift.len()])
+    });
+    ((weight, bias), of_scale)
 }
 
-impl<'a> Correction<'a> {
-    fn new(
-        pass: &TrainingPass<'_>,
-        index: usize,
-        buffers: &'a LayerBuffers,
-        (sums, products): (Vec<f32>, Vec<f32>),
-        rows: usize,
-    ) -> Self {
-        let scale = pass.layers[index].normalization.as_ref().map(|layout| layout.scale.clone());
-        let scale = &pass.parameters[scale.unwrap_or_default()];
-        let factor = scale.iter().zip(&buffers.inverse_deviation).map(|(scale, inverse)| scale * inverse);
-        let share = |sums: Vec<f32>| sums.into_iter().map(|sum| sum / rows as f32).collect();
-        Self {
-            normalized: &buffers.z,
-            factor: factor.collect(),
-            mean: share(sums),
-            projection: share(products),
-        }
-    }
-
-    fn apply(&self, block: usize, gradient: &mut [f32]) {
-        let width = self.factor.len();
-        let start = block * TRAINING_BLOCK * width;
-        let normalized = self.normalized[start..start + gradient.len()].chunks_exact(width);
-        for (gradient, normalized) in gradient.chunks_exact_mut(width).zip(normalized) {
-            for column in 0..width {
-                let centred = gradient[column] - self.mean[column];
-                gradient[column] =
-                    self.factor[column] * (centred - normalized[column] * self.projection[column]);
-            }
-        }
+fn keep_scale_gradient(sums: &[ScaleGradient], scale: &mut [f32], shift: &mut [f32]) {
+    for ((sums, scale), shift) in sums.iter().zip(scale.chunks_mut(PANEL)).zip(shift.chunks_mut(PANEL)) {
+        scale.iter_mut().zip(sums.scale).for_each(|(own, sum)| *own = sum as f32);
+        shift.iter_mut().zip(sums.shift).for_each(|(own, sum)| *own = sum as f32);
     }
 }
 
-fn keep_statistics(moments: &Moments, buffers: &mut LayerBuffers, statistics: &mut Vec<f32>) {
-    let columns = moments.mean.len();
-    buffers.mean.clear();
-    buffers.mean.extend(moments.mean.iter().map(|mean| *mean as f32));
+fn keep_statistics(
+    moments: &[Moments],
+    buffers: &mut LayerBuffers,
+    columns: usize,
+    statistics: &mut Vec<f32>,
+) {
     buffers.inverse_deviation.clear();
-    buffers.inverse_deviation.extend(
-        (0..columns).map(|column| 1.0 / (moments.variance(column) + NORMALIZATION_EPSILON).sqrt() as f32),
-    );
-    statistics.extend_from_slice(&buffers.mean);
-    statistics.extend((0..columns).map(|column| moments.unbiased_variance(column) as f32));
+    buffers.inverse_deviation.extend(moments.iter().map(Moments::inverse_deviation));
+    for of in [Moments::mean, Moments::unbiased_variance] {
+        let start = statistics.len();
+        statistics.extend(moments.iter().flat_map(|moments| of(moments).0));
+        statistics.truncate(start + columns);
+    }
 }

@@ -1,5 +1,7 @@
 //! The widest vector unit that the machine has, for loops that the compiler turns into vector code.
 
+use super::panels::PanelRow;
+
 /// Partial sums of the reductions below: two registers of the widest unit in `f64`, one in `f32`.
 const LANES: usize = 16;
 
@@ -14,10 +16,14 @@ pub(crate) fn vectorized<R>(elementwise: impl FnOnce() -> R) -> R {
 }
 
 /// values · factors, element by element, in place.
-pub(super) fn multiply_in_place(values: &mut [f32], factors: &[f32]) {
+pub(super) fn multiply_in_place(values: &mut [PanelRow], factors: &[PanelRow]) {
     vectorized(
         #[inline(always)]
-        || values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor),
+        || {
+            for (values, factors) in values.iter_mut().zip(factors) {
+                values.0.iter_mut().zip(&factors.0).for_each(|(value, factor)| *value *= factor);
+            }
+        },
     );
 }
 

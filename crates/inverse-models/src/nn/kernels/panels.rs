@@ -1,0 +1,186 @@
+//! Matrices as the product kernel reads them: columns in panels, of which each row lies together.
+//!
+//! A product then reads both of its factors from the first number to the last, an elementwise pass has no remainder,
+//! and what one thread writes is a slice of its own.
+
+use rayon::prelude::*;
+
+/// Columns a panel: three registers of the widest vector unit, 24 sums of eight rows in flight.
+pub(super) const PANEL: usize = 48;
+
+/// Rows that the kernel computes at once; a matrix has as many times as many, of which the last may mean nothing.
+pub(super) const TILE: usize = 8;
+
+/// Rows a task: a batch of 128 has twice as many tasks as panels.
+pub(super) const TASK_ROWS: usize = 64;
+
+/// One row of one panel.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct PanelRow(pub(crate) [f32; PANEL]);
+
+impl PanelRow {
+    pub(super) const ZERO: Self = Self([0.0; PANEL]);
+
+    /// Up to a panel of numbers, with zeros behind them.
+    pub(super) fn filled(values: &[f32]) -> Self {
+        let mut row = Self::ZERO;
+        row.0[..values.len()].copy_from_slice(values);
+        row
+    }
+}
+
+/// A matrix of `f32` in panels; columns that only fill its last panel up are 0 in what is copied here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PanelMatrix {
+    rows: usize,
+    columns: usize,
+    /// Panel after panel, each with [`PanelMatrix::height`] rows.
+    values: Vec<PanelRow>,
+}
+
+impl PanelMatrix {
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Rows a panel, those included that only fill its last tile.
+    pub(super) fn height(&self) -> usize {
+        self.rows.next_multiple_of(TILE)
+    }
+
+    /// Gives the matrix another shape; its numbers mean nothing until they are written.
+    pub(super) fn reshape(&mut self, rows: usize, columns: usize) {
+        (self.rows, self.columns) = (rows, columns);
+        self.values.resize(self.height() * columns.div_ceil(PANEL), PanelRow::ZERO);
+    }
+
+    /// Columns of one panel that mean something.
+    pub(super) fn width(&self, panel: usize) -> usize {
+        PANEL.min(self.columns - panel * PANEL)
+    }
+
+    /// The columns of one panel that mean something.
+    pub(super) fn range(&self, panel: usize) -> std::ops::Range<usize> {
+        panel * PANEL..panel * PANEL + self.width(panel)
+    }
+
+    /// The rows of one panel that mean something.
+    pub(super) fn panel(&self, panel: usize) -> &[PanelRow] {
+        let start = panel * self.height();
+        &self.values[start..start + self.rows]
+    }
+
+    /// `count` rows of one panel, from `first` on; some may only fill a tile.
+    pub(super) fn part(&self, panel: usize, first: usize, count: usize) -> &[PanelRow] {
+        let start = panel * self.height() + first;
+        &self.values[start..start + count]
+    }
+
+    /// The panels, each with all its rows.
+    pub(super) fn panels_mut(&mut self) -> std::slice::ChunksExactMut<'_, PanelRow> {
+        let height = self.height().max(1);
+        self.values.chunks_exact_mut(height)
+    }
+
+    /// The panels for as many tasks.
+    pub(super) fn par_panels_mut(&mut self) -> rayon::slice::ChunksExactMut<'_, PanelRow> {
+        let height = self.height().max(1);
+        self.values.par_chunks_exact_mut(height)
+    }
+
+    /// Becomes the row-major matrix `values` with `columns` columns.
+    pub(super) fn copy(&mut self, values: &[f32], columns: usize) {
+        self.reshape(values.len().checked_div(columns).unwrap_or(0), columns);
+        self.panels_mut().enumerate().for_each(|(panel, rows)| copy_panel(values, columns, panel, rows));
+    }
+
+    /// As [`PanelMatrix::copy`], on all threads.
+    pub(super) fn par_copy(&mut self, values: &[f32], columns: usize) {
+        self.reshape(values.len().checked_div(columns).unwrap_or(0), columns);
+        self.par_panels_mut().enumerate().for_each(|(panel, rows)| copy_panel(values, columns, panel, rows));
+    }
+
+    /// Becomes the transpose of the row-major matrix `values` with `columns` columns, on all threads.
+    pub(super) fn par_copy_transposed(&mut self, values: &[f32], columns: usize) {
+        self.reshape(columns, values.len().checked_div(columns).unwrap_or(0));
+        let panels = self.par_panels_mut().zip(values.par_chunks(PANEL * columns.max(1)));
+        panels.for_each(|(rows, lines)| turn_panel(lines, columns, rows));
+    }
+
+    /// Writes the numbers that mean something row by row.
+    pub(super) fn write(&self, out: &mut [f32]) {
+        let columns = self.columns.max(1);
+        for panel in 0..self.columns.div_ceil(PANEL) {
+            let range = self.range(panel);
+            for (out, row) in out.chunks_exact_mut(columns).zip(self.panel(panel)) {
+                out[range.clone()].copy_from_slice(&row.0[..range.len()]);
+            }
+        }
+    }
+
+    /// The numbers that mean something, row-major.
+    pub(super) fn to_rows(&self) -> Vec<f32> {
+        let mut rows = vec![0.0; self.rows * self.columns];
+        self.write(&mut rows);
+        rows
+    }
+}
+
+fn copy_panel(values: &[f32], columns: usize, panel: usize, rows: &mut [PanelRow]) {
+    let first = panel * PANEL;
+    let width = PANEL.min(columns - first);
+    for (row, source) in rows.iter_mut().zip(values.chunks_exact(columns)) {
+        *row = PanelRow::filled(&source[first..first + width]);
+    }
+}
+
+/// Side of the square that a transpose turns at once: it stays in the cache while its columns become rows.
+const SQUARE: usize = 16;
+
+/// Up to a panel of lines, row-major with `columns` columns, becomes the columns of a panel.
+fn turn_panel(lines: &[f32], columns: usize, rows: &mut [PanelRow]) {
+    if lines.len() < PANEL * columns {
+        rows.fill(PanelRow::ZERO);
+    }
+    for (start, rows) in (0..columns).step_by(SQUARE).zip(rows.chunks_mut(SQUARE)) {
+        for (place, line) in lines.chunks_exact(columns).enumerate() {
+            let line = &line[start..columns.min(start + SQUARE)];
+            for (row, value) in rows.iter_mut().zip(line) {
+                row.0[place] = *value;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_and_transposes_come_back() {
+        for (rows, columns) in [(1, 1), (1, 100), (9, 48), (17, 49), (130, 7), (0, 5)] {
+            let values: Vec<f32> = (0..rows * columns).map(|index| index as f32 + 1.0).collect();
+            // A larger matrix before: its numbers must not shine through.
+            let mut matrix = PanelMatrix::default();
+            matrix.copy(&vec![-1.0; 200 * 150], 150);
+            matrix.copy(&values, columns);
+            assert_eq!(matrix.to_rows(), values);
+            assert_eq!((matrix.rows(), matrix.columns()), (rows, columns));
+            matrix.copy(&vec![-1.0; 200 * 150], 150);
+            matrix.par_copy_transposed(&values, columns);
+            let turned = matrix.to_rows();
+            for (index, value) in values.iter().enumerate() {
+                assert_eq!(turned[index % columns * rows + index / columns], *value);
+            }
+            let last = rows.div_ceil(PANEL).saturating_sub(1);
+            for row in matrix.panels_mut().nth(last).into_iter().flatten().take(columns) {
+                assert!(row.0[rows - last * PANEL..].iter().all(|value| *value == 0.0), "the rest is filled");
+            }
+        }
+    }
+}
