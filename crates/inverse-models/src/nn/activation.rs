@@ -4,7 +4,7 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::kernels::{PanelRow, vectorized};
+use crate::nn::kernels::vectorized;
 
 /// The function between two linear layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -48,31 +48,14 @@ impl Activation {
         );
     }
 
-    /// As [`Activation::apply_in_place`], for rows of a panel.
-    pub(crate) fn apply_to_rows(self, values: &mut [PanelRow], derivatives: &mut [PanelRow]) {
+    /// Replaces each z by its activation.
+    pub(crate) fn value_in_place(self, values: &mut [f32]) {
         vectorized(
             #[inline(always)]
-            || {
-                let rows = values.iter_mut().zip(derivatives);
-                match self {
-                    Self::Relu => rows.for_each(|(z, slope)| replace_each(&mut z.0, &mut slope.0, relu)),
-                    Self::Silu => rows.for_each(|(z, slope)| replace_each(&mut z.0, &mut slope.0, silu)),
-                    Self::Tanh => rows.for_each(|(z, slope)| replace_each(&mut z.0, &mut slope.0, tanh)),
-                }
-            },
-        );
-    }
-
-    /// Replaces each z of a panel's rows by its activation.
-    pub(crate) fn value_of_rows(self, values: &mut [PanelRow]) {
-        vectorized(
-            #[inline(always)]
-            || {
-                match self {
-                    Self::Relu => values.iter_mut().for_each(|row| row.0.iter_mut().for_each(|z| *z = relu(*z).0)),
-                    Self::Silu => values.iter_mut().for_each(|row| row.0.iter_mut().for_each(|z| *z = silu(*z).0)),
-                    Self::Tanh => values.iter_mut().for_each(|row| row.0.iter_mut().for_each(|z| *z = tanh(*z).0)),
-                }
+            || match self {
+                Self::Relu => values.iter_mut().for_each(|z| *z = relu(*z).0),
+                Self::Silu => values.iter_mut().for_each(|z| *z = silu(*z).0),
+                Self::Tanh => values.iter_mut().for_each(|z| *z = tanh(*z).0),
             },
         );
     }

@@ -89,12 +89,12 @@ impl CustomOp2 for MlpTrainingOp {
         let Some(mut workspace) = workspace else { bail!("mlp-training runs backward once") };
         let gradient = gradient.contiguous()?;
         let (parameter_gradient, x_gradient) = with_floats(parameters, |parameters| {
-                with_floats(&gradient, |gradient| {
-                    let mut of_parameters = vec![0.0; parameters.len()];
-                    let pass = self.pass(parameters);
-                    let of_x = pass.backward(gradient, &mut workspace, self.wants_x, &mut of_parameters);
-                    Ok((of_parameters, of_x))
-                })
+            with_floats(&gradient, |gradient| {
+                let mut of_parameters = vec![0.0; parameters.len()];
+                let pass = self.pass(parameters);
+                let of_x = pass.backward(gradient, &mut workspace, self.wants_x, &mut of_parameters);
+                Ok((of_parameters, of_x))
+            })
         })?;
         if let Ok(mut waiting) = self.workspaces.lock() {
             waiting.push(workspace);

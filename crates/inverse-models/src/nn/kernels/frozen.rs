@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::panels::{PANEL, PanelMatrix, PanelRow, TILE};
+use super::panels::{PANEL, PanelMatrix, PanelRow, TILE, flat, flat_mut};
 use super::product::multiply;
 use super::vector_unit::{multiply_in_place, vectorized, weighted_error};
 use crate::nn::Activation;
@@ -17,8 +17,9 @@ const BLOCK: std::ops::RangeInclusive<usize> = 64..=128;
 /// Blocks a thread, so that none waits long for another.
 const BLOCKS_PER_THREAD: usize = 2;
 
-/// Multiplications that other threads are woken for; fewer take less time than that.
-const WORTH_WAKING: usize = 1 << 21;
+/// Multiplications that are worth more than one thread where the others are awake, and where they have to be woken.
+const WORTH_SHARING: usize = 1 << 21;
+const WORTH_WAKING: usize = 1 << 24;
 
 /// One linear layer, with any normalisation folded into it.
 #[derive(Debug, Clone)]
@@ -95,7 +96,7 @@ impl Scratch {
             let pass = |(panel, z): (usize, &mut [PanelRow])| {
                 layer.forward(current, panel, z);
                 if is_hidden {
-                    activation.value_of_rows(z);
+                    activation.value_in_place(flat_mut(z));
                 }
             };
             if spread {
@@ -120,7 +121,7 @@ impl Scratch {
                 let panels = next.panels_mut().zip(derivatives.panels_mut());
                 for (panel, (z, derivatives)) in panels.enumerate() {
                     layer.forward(current, panel, z);
-                    activation.apply_to_rows(z, derivatives);
+                    activation.apply_in_place(flat_mut(z), flat_mut(derivatives));
                 }
             } else {
                 next.panels_mut().enumerate().for_each(|(panel, z)| layer.forward(current, panel, z));
@@ -136,7 +137,7 @@ impl Scratch {
             if index > 0 {
                 let derivatives = &mut self.derivatives[index - 1];
                 for (rows, derivatives) in self.next.panels_mut().zip(derivatives.panels_mut()) {
-                    multiply_in_place(rows, derivatives);
+                    multiply_in_place(flat_mut(rows), flat(derivatives));
                 }
             }
             std::mem::swap(&mut self.current, &mut self.next);
@@ -150,14 +151,16 @@ fn widths(layers: &[FrozenLayer]) -> (usize, usize) {
 }
 
 /// Whether a pass of so many rows is worth more than one thread.
-fn is_worth_waking(layers: &[FrozenLayer], rows: usize) -> bool {
+fn is_worth_sharing(layers: &[FrozenLayer], rows: usize) -> bool {
     let weights: usize = layers.iter().map(|layer| layer.weight.len()).sum();
-    rayon::current_num_threads() > 1 && rows.saturating_mul(weights) >= WORTH_WAKING
+    // A thread of the pool is at work within a pass that others have been woken for already.
+    let least = if rayon::current_thread_index().is_some() { WORTH_SHARING } else { WORTH_WAKING };
+    rayon::current_num_threads() > 1 && rows.saturating_mul(weights) >= least
 }
 
 /// Rows a block: what comes of a row does not depend on it.
 fn block_rows(layers: &[FrozenLayer], rows: usize) -> usize {
-    if !is_worth_waking(layers, rows) {
+    if !is_worth_sharing(layers, rows) {
         return *BLOCK.end();
     }
     let share = rows.div_ceil(BLOCKS_PER_THREAD * rayon::current_num_threads());
@@ -177,7 +180,7 @@ fn in_blocks(
         let first = index * block;
         SCRATCH.with_borrow_mut(|scratch| pass(scratch, out, first..rows.min(first + block)));
     };
-    if is_worth_waking(layers, rows) {
+    if is_worth_sharing(layers, rows) {
         out.par_chunks_mut(block * columns).enumerate().for_each(run);
     } else {
         out.chunks_mut(block * columns).enumerate().for_each(run);
@@ -188,7 +191,7 @@ fn in_blocks(
 pub(crate) fn predict(layers: &[FrozenLayer], activation: Activation, x: &[f32]) -> Vec<f32> {
     let (inputs, outputs) = widths(layers);
     let rows = x.len() / inputs;
-    if rows <= *BLOCK.start() && is_worth_waking(layers, rows) {
+    if rows <= *BLOCK.start() && is_worth_sharing(layers, rows) {
         // Too few rows to share: the panels are. The buffers are not the thread's, which may take up other work
         // while it waits for them.
         let mut scratch = Scratch::default();
@@ -237,7 +240,7 @@ pub(crate) fn error_and_gradient(
             let range = scratch.current.range(panel);
             let gradients = scratch.current.panel(panel);
             for (row, gradient) in result.chunks_exact_mut(1 + inputs).zip(gradients) {
-                row[1 + range.start..1 + range.end].copy_from_slice(&gradient.0[..range.len()]);
+                gradient.write(&mut row[1 + range.start..1 + range.end]);
             }
         }
     });

@@ -115,7 +115,8 @@ pub(super) fn pull_back(
             for (gradient, normalized) in gradient.iter_mut().zip(normalized) {
                 for column in 0..PANEL {
                     let centred = gradient.0[column] - mean[column];
-                    gradient.0[column] = factor[column] * (centred - normalized.0[column] * projection[column]);
+                    gradient.0[column] =
+                        factor[column] * (centred - normalized.0[column] * projection[column]);
                 }
             }
             ScaleGradient { scale: products, shift: sums }

@@ -333,7 +333,8 @@ mod tests {
 
     #[test]
     fn products_of_arrays_do_not_ask_how_they_lie() {
-        let shape = |rows, columns, salt| Array::from_shape_vec((rows, columns), numbers(rows * columns, salt));
+        let shape =
+            |rows, columns, salt| Array::from_shape_vec((rows, columns), numbers(rows * columns, salt));
         let (a, b) = (shape(20, 70, 1).unwrap(), shape(70, 50, 2).unwrap());
         let expected = product(a.view(), b.view());
         for (ours, plain) in expected.iter().zip(&a.dot(&b)) {

@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use super::normalization::{Moments, ScaleGradient, column_sums, normalize, pull_back};
-use super::panels::{PANEL, PanelMatrix, PanelRow, TASK_ROWS, TILE};
+use super::panels::{PANEL, PanelMatrix, PanelRow, TASK_ROWS, TILE, flat, flat_mut};
 use super::product::{multiply, multiply_transposed};
-use super::vector_unit::multiply_in_place;
+use super::vector_unit::{multiply_in_place, vectorized};
 use crate::nn::Activation;
 use crate::nn::layout::{LayerLayout, NormalizationLayout};
 
@@ -103,7 +103,7 @@ impl TrainingPass<'_> {
             let tasks = values.par_chunks_mut(TASK_ROWS).zip(derivatives.par_chunks_mut(TASK_ROWS));
             tasks.enumerate().for_each(|(task, (values, derivatives))| {
                 multiply(input, task * TASK_ROWS, right, &bias, values);
-                self.activation.apply_to_rows(values, derivatives);
+                self.activation.apply_in_place(flat_mut(values), flat_mut(derivatives));
             });
         });
     }
@@ -129,7 +129,7 @@ impl TrainingPass<'_> {
                 (self.panel_of(&normalization.scale, panel), self.panel_of(&normalization.shift, panel));
             let statistics = (moments.mean(), moments.inverse_deviation());
             normalize(normalized, (&statistics.0, &statistics.1), (&affine.0, &affine.1), values);
-            self.activation.apply_to_rows(values, derivatives);
+            self.activation.apply_in_place(flat_mut(values), flat_mut(derivatives));
             moments
         });
         moments.collect()
@@ -152,7 +152,8 @@ impl TrainingPass<'_> {
             let (before, rest) = layers.split_at(index);
             let previous = before.last().map(|buffers| (&self.layers[index - 1], buffers));
             let input = previous.map_or(&*x, |(_, buffers)| &buffers.value);
-            let (of_layer, of_scale) = split_gradient(of_parameters, layer, previous.map(|(layout, _)| layout));
+            let (of_layer, of_scale) =
+                split_gradient(of_parameters, layer, previous.map(|(layout, _)| layout));
             let of_previous = || {
                 if previous.is_none() && !wants_x {
                     return Vec::new();
@@ -160,8 +161,7 @@ impl TrainingPass<'_> {
                 next.reshape(given.rows(), layer.inputs);
                 self.pull_back(&rest[0].weight, previous, given, next)
             };
-            let ((), sums) =
-                rayon::join(|| self.weight_gradient(layer, input, given, of_layer), of_previous);
+            let ((), sums) = rayon::join(|| self.weight_gradient(layer, input, given, of_layer), of_previous);
             if let Some((scale, shift)) = of_scale {
                 keep_scale_gradient(&sums, scale, shift);
             }
@@ -184,7 +184,8 @@ impl TrainingPass<'_> {
             let right = (weight.panel(panel), weight.width(panel));
             multiply(gradient, task * TASK_ROWS, right, &PanelRow::ZERO, rows);
             if let Some((_, buffers)) = previous {
-                multiply_in_place(rows, buffers.derivative.part(panel, task * TASK_ROWS, rows.len()));
+                let derivative = buffers.derivative.part(panel, task * TASK_ROWS, rows.len());
+                multiply_in_place(flat_mut(rows), flat(derivative));
             }
         };
         let (Some((_, buffers)), Some(normalization)) = (previous, normalization) else {
@@ -221,16 +222,21 @@ impl TrainingPass<'_> {
             if layer.normalization.is_some() {
                 of_bias.fill(0.0);
             } else {
-                of_bias.copy_from_slice(&column_sums(gradient).0[..of_bias.len()]);
+                column_sums(gradient).write(of_bias);
             }
             of_weight.par_chunks_mut(TILE * inputs).enumerate().for_each(|(tile, of_weight)| {
                 let mut out = [PanelRow::ZERO; TILE];
                 for panel in 0..inputs.div_ceil(PANEL) {
                     let (columns, right) = (input.range(panel), (input.panel(panel), input.width(panel)));
                     multiply_transposed(gradient, tile * TILE, right, &mut out);
-                    for (of_weight, out) in of_weight.chunks_exact_mut(inputs).zip(&out) {
-                        of_weight[columns.clone()].copy_from_slice(&out.0[..columns.len()]);
-                    }
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for (of_weight, out) in of_weight.chunks_exact_mut(inputs).zip(&out) {
+                                out.write(&mut of_weight[columns.clone()]);
+                            }
+                        },
+                    );
                 }
             });
         });

@@ -1,7 +1,5 @@
 //! The widest vector unit that the machine has, for loops that the compiler turns into vector code.
 
-use super::panels::PanelRow;
-
 /// Partial sums of the reductions below: two registers of the widest unit in `f64`, one in `f32`.
 const LANES: usize = 16;
 
@@ -16,14 +14,10 @@ pub(crate) fn vectorized<R>(elementwise: impl FnOnce() -> R) -> R {
 }
 
 /// values · factors, element by element, in place.
-pub(super) fn multiply_in_place(values: &mut [PanelRow], factors: &[PanelRow]) {
+pub(super) fn multiply_in_place(values: &mut [f32], factors: &[f32]) {
     vectorized(
         #[inline(always)]
-        || {
-            for (values, factors) in values.iter_mut().zip(factors) {
-                values.0.iter_mut().zip(&factors.0).for_each(|(value, factor)| *value *= factor);
-            }
-        },
+        || values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor),
     );
 }
 
