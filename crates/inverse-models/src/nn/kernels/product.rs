@@ -143,7 +143,7 @@ fn rows<S: Simd, const M: usize, const V: usize>(
             for (sums, left) in sums.iter_mut().zip(left) {
                 let factor = simd.splat_f32s(left.0[term]);
                 for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = simd.mul_add_e_f32s(factor, right, *sum);
+                    *sum = simd.mul_add_f32s(factor, right, *sum);
                 }
             }
         }
@@ -217,7 +217,7 @@ fn columns_of<S: Simd, const M: usize, const V: usize>(
         for (sums, factor) in sums.iter_mut().zip(factors) {
             let factor = simd.splat_f32s(factor);
             for (sum, right) in sums.iter_mut().zip(right) {
-                *sum = simd.mul_add_e_f32s(factor, right, *sum);
+                *sum = simd.mul_add_f32s(factor, right, *sum);
             }
         }
     }
@@ -272,10 +272,15 @@ mod tests {
     }
 
     /// Runs a product on every vector unit that the machine has; gives the outputs.
-    fn on_every_unit(left: &PanelMatrix, right: &PanelMatrix, start: &PanelRow) -> Vec<Vec<f32>> {
+    fn on_every_unit(
+        left: &PanelMatrix,
+        right: &PanelMatrix,
+        columns: usize,
+        start: &PanelRow,
+    ) -> Vec<Vec<f32>> {
         let run = |dispatch: &dyn Fn(Panel<'_>)| {
             let mut out = PanelMatrix::default();
-            out.reshape(left.rows(), right.columns());
+            out.reshape(left.rows(), columns);
             for (panel, out) in out.panels_mut().enumerate() {
                 let (width, right) = (right.width(panel), right.panel(panel));
                 dispatch(Panel { left, first: 0, right, width, start, out });
@@ -286,7 +291,7 @@ mod tests {
         results.push(run(&|panel| Arch::new().dispatch(panel)));
         #[cfg(target_arch = "x86_64")]
         if let Some(unit) = pulp::x86::V3::try_new() {
-            results.push(run(&|panel| unit.vectorize(panel)));
+            results.push(run(&|panel| Simd::vectorize(unit, panel)));
         }
         results
     }
@@ -303,7 +308,7 @@ mod tests {
             let (left, right) = (panels(&a, inner), panels(&b, columns));
             prop_assume!(inner > 0);
             let start = PanelRow([0.25; PANEL]);
-            for result in on_every_unit(&left, &right, &start) {
+            for result in on_every_unit(&left, &right, columns, &start) {
                 for row in 0..rows {
                     for column in 0..columns {
                         let terms = (0..inner).map(|k| (a[row * inner + k], b[k * columns + column]));
