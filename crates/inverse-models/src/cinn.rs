@@ -269,9 +269,9 @@ impl InverseModel for ConditionalInvertibleNetworkModel {
     ) -> Result<Proposals, ProposeError> {
         let Fitted { x, y: y_units, range, settings, .. } = &self.fitted;
         let sampler = LatentSampler { x, y: y_units, range, device: &self.device, latent: self.dim_x() };
-        sampler.propose(y, n, rng, |draws, y| {
+        sampler.propose(y, n, rng, |draws, targets| {
             let z = (draws * settings.temperature)?;
-            self.flow.invert(&z, Some(y))?.to_dtype(DType::F32)
+            self.flow.invert(&z, Some(&targets.distinct), targets.of_row.clone())?.to_dtype(DType::F32)
         })
     }
 }

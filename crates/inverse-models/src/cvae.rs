@@ -350,8 +350,9 @@ impl InverseModel for ConditionalVaeModel {
         let Fitted { x, y: y_units, range, .. } = &self.fitted;
         let latent = self.settings().latent(self.dim_x());
         let sampler = LatentSampler { x, y: y_units, range, device: &self.device, latent };
-        sampler.propose(y, n, rng, |z, y| {
-            self.decoder.forward(&Tensor::cat(&[z, &condition(self.measurement.as_ref(), y)?], 1)?)
+        sampler.propose(y, n, rng, |z, targets| {
+            let y = condition(self.measurement.as_ref(), &targets.distinct)?;
+            self.decoder.forward_beside(z, &y, &targets.of_row)
         })
     }
 }

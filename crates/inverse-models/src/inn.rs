@@ -394,7 +394,8 @@ impl InverseModel for InvertibleNetworkModel {
         let sides = &self.sides;
         let latent = sides.z + sides.z_padding;
         let sampler = LatentSampler { x, y: y_units, range, device: &self.device, latent };
-        sampler.propose(y, n, rng, |draws, y| {
+        sampler.propose(y, n, rng, |draws, targets| {
+            let y = &targets.repeated()?;
             let z = (draws.narrow(1, 0, sides.z)? * settings.temperature)?;
             let output = if sides.z_padding > 0 {
                 let padding = (draws.narrow(1, sides.z, sides.z_padding)? * settings.padding_noise)?;
@@ -402,7 +403,11 @@ impl InverseModel for InvertibleNetworkModel {
             } else {
                 Tensor::cat(&[y, &z], 1)?
             };
-            self.flow.invert(&output, None)?.narrow(1, 0, sides.x)?.contiguous()?.to_dtype(DType::F32)
+            self.flow
+                .invert(&output, None, targets.of_row.clone())?
+                .narrow(1, 0, sides.x)?
+                .contiguous()?
+                .to_dtype(DType::F32)
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 use inverse_core::{Proposals, ProposeError, RandomStreams, Standardizer, Stream, check_request};
-use ndarray::{Array2, Array3, ArrayView2};
+use ndarray::{Array2, Array3, ArrayView2, s};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -32,6 +32,22 @@ pub(crate) fn target_streams(targets: usize, rng: &mut dyn Rng) -> Vec<Stream> {
     (0..targets).map(|_| RandomStreams::new(rng.next_u64()).stream("latent", 0)).collect()
 }
 
+/// The targets of rows that are decoded together.
+pub(crate) struct Targets {
+    /// (distinct targets, `dim_y`), standardised.
+    pub(crate) distinct: Tensor,
+    /// Which of them each row has.
+    pub(crate) of_row: Vec<usize>,
+}
+
+impl Targets {
+    /// Each row's target, (rows, `dim_y`).
+    pub(crate) fn repeated(&self) -> Result<Tensor> {
+        let of_row: Vec<u32> = self.of_row.iter().map(|target| *target as u32).collect();
+        self.distinct.index_select(&Tensor::new(of_row, self.distinct.device())?, 0)
+    }
+}
+
 /// Where latents and targets become designs.
 pub(crate) struct LatentSampler<'a> {
     pub(crate) x: &'a Standardizer,
@@ -45,13 +61,13 @@ pub(crate) struct LatentSampler<'a> {
 impl LatentSampler<'_> {
     /// `n` designs for each target.
     ///
-    /// * `decode`: (z, y) → x, (rows, latent) and (rows, `dim_y`) to (rows, `dim_x`), standardised
+    /// * `decode`: (z, y) → x, (rows, latent) and each row's target to (rows, `dim_x`), standardised
     pub(crate) fn propose(
         &self,
         y: ArrayView2<'_, f64>,
         n: usize,
         rng: &mut dyn Rng,
-        decode: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
+        decode: impl Fn(&Tensor, &Targets) -> Result<Tensor>,
     ) -> std::result::Result<Proposals, ProposeError> {
         check_request(y, self.y.width(), n, LARGEST_PROPOSAL_COUNT)?;
         let targets = self.y.transform(y)?;
@@ -64,9 +80,13 @@ impl LatentSampler<'_> {
             for (mut row, target) in latents.rows_mut().into_iter().zip(&group) {
                 row.mapv_inplace(|_: f64| StandardNormal.sample(&mut streams[*target]));
             }
-            let repeated = targets.select(ndarray::Axis(0), &group);
-            let decoded = tensor(latents.view(), self.device)
-                .and_then(|latents| decode(&latents, &tensor(repeated.view(), self.device)?))
+            let (first, last) = (group[0], group[group.len() - 1]);
+            let own = targets.slice(s![first..=last, ..]);
+            let of_row = group.iter().map(|target| target - first).collect();
+            let decoded = tensor(own, self.device)
+                .and_then(|distinct| {
+                    decode(&tensor(latents.view(), self.device)?, &Targets { distinct, of_row })
+                })
                 .and_then(|decoded| array(&decoded))
                 .map_err(propose_backend)?;
             let mut decoded = self.x.inverse(decoded.view())?;

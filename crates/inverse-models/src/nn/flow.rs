@@ -159,13 +159,26 @@ impl Flow<FrozenMlp> {
     }
 
     /// As [`Flow::inverse`], on the processor without candle's operations between the subnets.
-    pub(crate) fn invert(&self, z: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
-        if !z.device().is_cpu() {
-            return self.inverse(z, condition);
-        }
+    ///
+    /// * `of_row`: the row of `condition` that each row of z has
+    pub(crate) fn invert(
+        &self,
+        z: &Tensor,
+        condition: Option<&Tensor>,
+        of_row: Vec<usize>,
+    ) -> Result<Tensor> {
         let rows = self.check(z)?;
+        if of_row.len() != rows {
+            bail!("a condition for each of {rows} rows, found {}", of_row.len())
+        }
+        if !z.device().is_cpu() {
+            let of_row: Vec<u32> = of_row.iter().map(|row| *row as u32).collect();
+            let of_row = Tensor::new(of_row, z.device())?;
+            let condition = condition.map(|condition| condition.index_select(&of_row, 0)).transpose()?;
+            return self.inverse(z, condition.as_ref());
+        }
         let mut values = z.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-        self.host_inverse(&mut values, rows, ConditionRows::new(rows, condition)?.as_condition())?;
+        self.host_inverse(&mut values, rows, ConditionRows::shared(condition, of_row)?.as_condition())?;
         Tensor::from_vec(values, z.shape(), z.device())
     }
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::coupling::CouplingBlock;
 use super::flow::Flow;
 use super::host_step::{HostStep, values};
-use super::kernels::CouplingPass;
+use super::kernels::{CouplingPass, GivenRows};
 use super::{FrozenMlp, Mlp};
 
 /// Rows that pass a frozen flow together, on one thread: the kernels' own block.
@@ -34,7 +34,7 @@ impl<'a> Half<'a> {
     ) -> Result<Self> {
         let rows = log.len();
         let pass = CouplingPass { coupling: block.coupling, columns: changed.len() / rows };
-        let seen = condition.beside(other, rows);
+        let seen = condition.beside(other);
         let mut subnet = HostStep::new(subnet)?;
         let parameters = subnet.forward(&seen)?;
         let old = changed.to_vec();
@@ -63,48 +63,69 @@ impl<'a> Half<'a> {
     }
 }
 
-/// What every subnet sees beside its half, (rows, width); a width of 0 where there is nothing.
+/// What every subnet sees beside its half.
 #[derive(Clone, Copy)]
 pub(crate) struct Condition<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) width: usize,
+    /// (distinct rows, width), row-major.
+    values: &'a [f32],
+    /// 0 where there is nothing.
+    width: usize,
+    /// Which of them each row of the flow has.
+    of_row: &'a [usize],
 }
 
 /// A condition's numbers in host memory.
 pub(crate) struct ConditionRows {
     values: Vec<f32>,
     width: usize,
+    of_row: Vec<usize>,
 }
 
 impl ConditionRows {
     /// Of as many rows as the flow's variables have.
     pub(crate) fn new(rows: usize, condition: Option<&Tensor>) -> Result<Self> {
-        let Some(condition) = condition else { return Ok(Self { values: Vec::new(), width: 0 }) };
-        let (own, width) = condition.dims2()?;
-        if own != rows {
-            bail!("a condition of {rows} rows, found {own}")
+        Self::shared(condition, (0..rows).collect())
+    }
+
+    /// Of which row i of the flow's variables has row `of_row[i]`.
+    pub(crate) fn shared(condition: Option<&Tensor>, of_row: Vec<usize>) -> Result<Self> {
+        let Some(condition) = condition else { return Ok(Self { values: Vec::new(), width: 0, of_row }) };
+        let (rows, width) = condition.dims2()?;
+        if of_row.iter().any(|row| *row >= rows) {
+            bail!("a condition for each of {} rows, found {rows}", of_row.len())
         }
-        Ok(Self { values: values(condition)?, width })
+        Ok(Self { values: values(condition)?, width, of_row })
     }
 
     pub(crate) fn as_condition(&self) -> Condition<'_> {
-        Condition { values: &self.values, width: self.width }
+        Condition { values: &self.values, width: self.width, of_row: &self.of_row }
     }
 }
 
 impl Condition<'_> {
     fn rows(&self, start: usize, count: usize) -> Self {
-        Self { values: &self.values[start * self.width..(start + count) * self.width], width: self.width }
+        Self { of_row: &self.of_row[start..start + count], ..*self }
     }
 
-    fn beside(&self, half: &[f64], rows: usize) -> Vec<f32> {
-        let columns = half.len() / rows;
-        let mut seen = Vec::with_capacity(rows * (columns + self.width));
-        for row in 0..rows {
+    /// Each row of a half with the condition behind it.
+    fn beside(&self, half: &[f64]) -> Vec<f32> {
+        let columns = half.len() / self.of_row.len();
+        let mut seen = Vec::with_capacity(self.of_row.len() * (columns + self.width));
+        for (row, own) in self.of_row.iter().enumerate() {
             seen.extend(half[row * columns..(row + 1) * columns].iter().map(|value| *value as f32));
-            seen.extend_from_slice(&self.values[row * self.width..(row + 1) * self.width]);
+            seen.extend_from_slice(&self.values[own * self.width..(own + 1) * self.width]);
         }
         seen
+    }
+
+    /// What a subnet says to each row of a half.
+    fn given_by(&self, subnet: &FrozenMlp, half: &[f64]) -> Result<Vec<f32>> {
+        let half: Vec<f32> = half.iter().map(|value| *value as f32).collect();
+        if self.width == 0 {
+            return subnet.host_forward(&half);
+        }
+        let given = GivenRows { values: self.values, width: self.width, of_row: self.of_row };
+        subnet.host_forward_beside(&half, &given)
     }
 }
 
@@ -212,10 +233,10 @@ impl Flow<FrozenMlp> {
                 let (mut first, mut second) = split(x, width, block.first_width);
                 let pass = |columns| CouplingPass { coupling: block.coupling, columns };
                 if let Some(subnet) = &block.first {
-                    let given = subnet.host_forward(&condition.beside(&second, log.len()))?;
+                    let given = condition.given_by(subnet, &second)?;
                     pass(block.first_width).forward(&mut first, &given, log);
                 }
-                let given = block.second.host_forward(&condition.beside(&first, log.len()))?;
+                let given = condition.given_by(&block.second, &first)?;
                 pass(width - block.first_width).forward(&mut second, &given, log);
                 let places = places(&block.permutation);
                 join(x, width, (&first, block.first_width), &second, |column| places[column]);
@@ -240,10 +261,10 @@ impl Flow<FrozenMlp> {
                 }
                 let (mut first, mut second) = split(&unmixed, width, block.first_width);
                 let pass = |columns| CouplingPass { coupling: block.coupling, columns };
-                let given = block.second.host_forward(&condition.beside(&first, rows))?;
+                let given = condition.given_by(&block.second, &first)?;
                 pass(width - block.first_width).inverse(&mut second, &given);
                 if let Some(subnet) = &block.first {
-                    let given = subnet.host_forward(&condition.beside(&second, rows))?;
+                    let given = condition.given_by(subnet, &second)?;
                     pass(block.first_width).inverse(&mut first, &given);
                 }
                 join(z, width, (&first, block.first_width), &second, |column| column);

@@ -8,7 +8,10 @@ use candle_core::{
 
 use super::Activation;
 use super::convolution::AffineMap;
-use super::kernels::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
+use super::host_step::values;
+use super::kernels::{
+    FrozenLayer, GivenRows, error_and_gradient, predict, predict_beside, vector_jacobian_product,
+};
 use super::training_op::{floats, with_floats};
 
 /// A value this far below the largest of its layer is 0 in a frozen network.
@@ -193,6 +196,37 @@ impl FrozenMlp {
             return self.on_cuda().forward(x);
         }
         self.forward_composed(x)
+    }
+
+    /// The output, (rows, outputs), for rows of the first inputs, `x`, and rows of the others that many may share: row
+    /// i of x has row `of_row[i]` of `given`.
+    ///
+    /// In host memory what is shared is multiplied once; not differentiable there.
+    pub(crate) fn forward_beside(&self, x: &Tensor, given: &Tensor, of_row: &[usize]) -> Result<Tensor> {
+        if !x.device().is_cpu() {
+            let of_row: Vec<u32> = of_row.iter().map(|row| *row as u32).collect();
+            let given = given.index_select(&Tensor::new(of_row, x.device())?, 0)?;
+            return self.forward(&Tensor::cat(&[x, &given], 1)?);
+        }
+        let (width, y) = (given.dim(1)?, values(given)?);
+        let y = self.host_forward_beside(&values(x)?, &GivenRows { values: &y, width, of_row })?;
+        Tensor::from_vec(y, (of_row.len(), self.outputs()), x.device())
+    }
+
+    /// As [`FrozenMlp::forward_beside`], in host memory.
+    pub(super) fn host_forward_beside(&self, x: &[f32], given: &GivenRows<'_>) -> Result<Vec<f32>> {
+        let rows = given.of_row.len();
+        let is_there = |row: &usize| (row + 1) * given.width <= given.values.len();
+        let fits = rows > 0 && given.width > 0 && x.len() == rows * self.inputs().saturating_sub(given.width);
+        if !fits || given.width > self.inputs() || !given.of_row.iter().all(is_there) {
+            bail!(
+                "the network takes {} inputs a row, found {} numbers of {rows} rows and {} beside",
+                self.inputs(),
+                x.len(),
+                given.width
+            )
+        }
+        Ok(predict_beside(self.host()?, self.activation, x, given))
     }
 
     /// The output, (rows, outputs), for x, (rows, inputs), both in host memory.

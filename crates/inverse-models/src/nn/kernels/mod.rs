@@ -18,7 +18,9 @@ mod vector_unit;
 
 pub(crate) use adam::adam_step;
 pub(crate) use coupling::CouplingPass;
-pub(crate) use frozen::{FrozenLayer, error_and_gradient, predict, vector_jacobian_product};
+pub(crate) use frozen::{
+    FrozenLayer, GivenRows, error_and_gradient, predict, predict_beside, vector_jacobian_product,
+};
 pub(crate) use product::product;
 pub(crate) use spline::{Direction, Spline};
 pub(crate) use training::{TrainingPass, TrainingWorkspace};

@@ -71,6 +71,10 @@ impl PanelMatrix {
         self.rows
     }
 
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// Rows a panel, those included that only fill its last tile.
     pub(super) fn height(&self) -> usize {
         self.rows.next_multiple_of(TILE)

@@ -10,6 +10,15 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::panels::{PANEL, PanelMatrix, PanelRow, TILE};
 
+/// What the sums of a product start from.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a> {
+    /// The same numbers in each row.
+    Row(&'a PanelRow),
+    /// What the output holds.
+    Own,
+}
+
 /// out = start + left · right, for rows of one panel.
 struct Panel<'a> {
     left: &'a PanelMatrix,
@@ -18,7 +27,7 @@ struct Panel<'a> {
     /// The panel of the right factor: as many rows as `left` has columns.
     right: &'a [PanelRow],
     width: usize,
-    start: &'a PanelRow,
+    start: Start<'a>,
     /// Whole tiles.
     out: &'a mut [PanelRow],
 }
@@ -32,7 +41,7 @@ pub(super) fn multiply(
     left: &PanelMatrix,
     first: usize,
     (right, width): (&[PanelRow], usize),
-    start: &PanelRow,
+    start: Start<'_>,
     out: &mut [PanelRow],
 ) {
     Arch::new().dispatch(Panel { left, first, right, width, start, out });
@@ -131,10 +140,13 @@ fn rows<S: Simd, const M: usize, const V: usize>(
     simd: S,
     (left, first, right): (&PanelMatrix, usize, &[PanelRow]),
     column: usize,
-    start: &PanelRow,
+    start: Start<'_>,
     out: &mut [PanelRow],
 ) {
-    let mut sums = [load::<S, V>(start, column); M];
+    let mut sums: [[S::f32s; V]; M] = std::array::from_fn(|row| match start {
+        Start::Row(start) => load::<S, V>(start, column),
+        Start::Own => load::<S, V>(&out[row], column),
+    });
     for (panel, right) in right.chunks(PANEL).enumerate() {
         let (left, _) = left.part(panel, first, M).as_chunks::<M>();
         let Some(left) = left.first() else { return };
@@ -241,7 +253,7 @@ pub(crate) fn product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array2<
     out.reshape(rows, columns);
     for (panel, out) in out.panels_mut().enumerate() {
         let width = right.width(panel);
-        multiply(&left, 0, (right.panel(panel), width), &PanelRow::ZERO, out);
+        multiply(&left, 0, (right.panel(panel), width), Start::Row(&PanelRow::ZERO), out);
     }
     // The numbers have the product's shape.
     Array2::from_shape_vec((rows, columns), out.to_rows()).unwrap_or_default()
@@ -276,7 +288,7 @@ mod tests {
         left: &PanelMatrix,
         right: &PanelMatrix,
         columns: usize,
-        start: &PanelRow,
+        start: Start<'_>,
     ) -> Vec<Vec<f32>> {
         let run = |dispatch: &dyn Fn(Panel<'_>)| {
             let mut out = PanelMatrix::default();
@@ -308,7 +320,7 @@ mod tests {
             let (left, right) = (panels(&a, inner), panels(&b, columns));
             prop_assume!(inner > 0);
             let start = PanelRow([0.25; PANEL]);
-            for result in on_every_unit(&left, &right, columns, &start) {
+            for result in on_every_unit(&left, &right, columns, Start::Row(&start)) {
                 for row in 0..rows {
                     for column in 0..columns {
                         let terms = (0..inner).map(|k| (a[row * inner + k], b[k * columns + column]));

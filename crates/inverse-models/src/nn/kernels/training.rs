@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::normalization::{Moments, ScaleGradient, column_sums, normalize, pull_back};
 use super::panels::{PANEL, PanelMatrix, PanelRow, TASK_ROWS, TILE, flat, flat_mut};
-use super::product::{multiply, multiply_transposed};
+use super::product::{Start, multiply, multiply_transposed};
 use super::vector_unit::{multiply_in_place, vectorized};
 use crate::nn::Activation;
 use crate::nn::layout::{LayerLayout, NormalizationLayout};
@@ -89,7 +89,7 @@ impl TrainingPass<'_> {
             let bias = self.panel_of(&layer.bias, panel);
             let right = (turned_weight.panel(panel), turned_weight.width(panel));
             rows.par_chunks_mut(TASK_ROWS).enumerate().for_each(|(task, rows)| {
-                multiply(input, task * TASK_ROWS, right, &bias, rows);
+                multiply(input, task * TASK_ROWS, right, Start::Row(&bias), rows);
             });
         });
     }
@@ -102,7 +102,7 @@ impl TrainingPass<'_> {
             let right = (turned_weight.panel(panel), turned_weight.width(panel));
             let tasks = values.par_chunks_mut(TASK_ROWS).zip(derivatives.par_chunks_mut(TASK_ROWS));
             tasks.enumerate().for_each(|(task, (values, derivatives))| {
-                multiply(input, task * TASK_ROWS, right, &bias, values);
+                multiply(input, task * TASK_ROWS, right, Start::Row(&bias), values);
                 self.activation.apply_in_place(flat_mut(values), flat_mut(derivatives));
             });
         });
@@ -123,7 +123,7 @@ impl TrainingPass<'_> {
         let moments = panels.enumerate().map(|(panel, ((values, derivatives), normalized))| {
             let bias = self.panel_of(&layer.bias, panel);
             let right = (turned_weight.panel(panel), turned_weight.width(panel));
-            multiply(input, 0, right, &bias, normalized);
+            multiply(input, 0, right, Start::Row(&bias), normalized);
             let moments = Moments::of(&normalized[..count]);
             let affine =
                 (self.panel_of(&normalization.scale, panel), self.panel_of(&normalization.shift, panel));
@@ -182,7 +182,7 @@ impl TrainingPass<'_> {
         let normalization = previous.and_then(|(layout, _)| layout.normalization.as_ref());
         let through = |panel: usize, task: usize, rows: &mut [PanelRow]| {
             let right = (weight.panel(panel), weight.width(panel));
-            multiply(gradient, task * TASK_ROWS, right, &PanelRow::ZERO, rows);
+            multiply(gradient, task * TASK_ROWS, right, Start::Row(&PanelRow::ZERO), rows);
             if let Some((_, buffers)) = previous {
                 let derivative = buffers.derivative.part(panel, task * TASK_ROWS, rows.len());
                 multiply_in_place(flat_mut(rows), flat(derivative));
