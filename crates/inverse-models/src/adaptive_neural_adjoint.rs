@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::adaptive_target::{Center, TargetSearch};
-use crate::host_network::Evaluation;
+use crate::host_network::{Evaluation, HostNetwork};
 use crate::levenberg_marquardt::{Bounds, LevenbergMarquardtSettings, Minimum, minimize};
 use crate::neural_adjoint::NeuralAdjointModel;
 use crate::weighted_surrogate::{Reach, WeightedSurrogate};
@@ -102,7 +102,7 @@ fn inner_settings() -> LevenbergMarquardtSettings {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct AdaptiveNeuralAdjoint {
-    surrogate: WeightedSurrogate<f64>,
+    surrogate: WeightedSurrogate<HostNetwork>,
     settings: AdaptiveSearchSettings,
     reach: Reach,
     /// Mean and scale of x.
@@ -181,7 +181,7 @@ impl AdaptiveNeuralAdjoint {
             let found = format!("{targets} of {dim_x}");
             return Err(InvalidArgument::new("starts", expected, found).into());
         }
-        let surrogate = model.weighted_surrogate::<f64>()?;
+        let surrogate = model.weighted_surrogate::<HostNetwork>()?;
         let y_factors =
             surrogate.weighted(y_scale.scale().mapv(|scale| 1.0 / scale).insert_axis(Axis(0)).view());
         let reach = Reach::new(&model.boundary(), &model.designs);

@@ -1,79 +1,24 @@
 //! A frozen network on the host, in single or double precision, with the derivative of all its outputs.
 
-use std::ops::MulAssign;
+use candle_core::Result;
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, Zip, s};
 
-use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, LinalgScalar, s};
+use crate::nn::{Activation, FrozenMlp, HostMlp};
 
-use crate::nn::{Activation, FrozenMlp, product};
+/// A network in host memory with the derivative of all its outputs.
+pub(crate) trait JacobianNetwork: Sized + Send + Sync {
+    /// The network with these weights.
+    ///
+    /// # Errors
+    /// Where the network's device does not give its weights back.
+    fn of(network: &FrozenMlp) -> Result<Self>;
 
-/// The two precisions a network can be evaluated in.
-pub(crate) trait Precise: LinalgScalar + MulAssign + Send + Sync {
-    fn from_single(value: f32) -> Self;
-    fn from_double(value: f64) -> Self;
-    fn double(self) -> f64;
-    /// a · b, (rows, columns), for a, (rows, k), and b, (k, columns).
-    fn product(a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>) -> Array2<Self>;
-    /// Replaces each z by its activation, and writes the derivative at z.
-    fn activate(activation: Activation, values: &mut [Self], slopes: &mut [Self]);
-}
+    /// The outputs, (rows, outputs), for x, (rows, inputs).
+    fn values(&self, x: ArrayView2<'_, f64>) -> Array2<f64>;
 
-impl Precise for f32 {
-    fn from_single(value: f32) -> Self {
-        value
-    }
-
-    fn from_double(value: f64) -> Self {
-        value as f32
-    }
-
-    fn double(self) -> f64 {
-        f64::from(self)
-    }
-
-    fn product(a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>) -> Array2<Self> {
-        product(a, b)
-    }
-
-    fn activate(activation: Activation, values: &mut [Self], slopes: &mut [Self]) {
-        activation.apply_in_place(values, slopes);
-    }
-}
-
-impl Precise for f64 {
-    fn from_single(value: f32) -> Self {
-        f64::from(value)
-    }
-
-    fn from_double(value: f64) -> Self {
-        value
-    }
-
-    fn double(self) -> f64 {
-        self
-    }
-
-    /// Its rounding does not depend on the number of rows: one search's targets do not influence each other.
-    fn product(a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>) -> Array2<Self> {
-        a.dot(&b)
-    }
-
-    fn activate(activation: Activation, values: &mut [Self], slopes: &mut [Self]) {
-        for (value, slope) in values.iter_mut().zip(slopes) {
-            let z = *value;
-            (*value, *slope) = match activation {
-                // Written so that NaN stays NaN.
-                Activation::Relu => (if z < 0.0 { 0.0 } else { z }, if z > 0.0 { 1.0 } else { 0.0 }),
-                Activation::Silu => {
-                    let gate = 1.0 / (1.0 + (-z).exp());
-                    (z * gate, gate * (1.0 + z * (1.0 - gate)))
-                }
-                Activation::Tanh => {
-                    let height = z.tanh();
-                    (height, 1.0 - height * height)
-                }
-            };
-        }
-    }
+    /// Outputs and derivatives at x, (rows, inputs): one tangent an input passes the layers, or one adjoint an output,
+    /// whichever are fewer.
+    fn evaluate(&self, x: ArrayView2<'_, f64>) -> Evaluation;
 }
 
 /// Values and derivatives of several outputs at several points.
@@ -84,69 +29,110 @@ pub(crate) struct Evaluation {
     pub(crate) jacobian: Array3<f64>,
 }
 
-/// The weights of a network as matrices of `F`.
-pub(crate) struct HostNetwork<F> {
+/// A network in single precision.
+impl JacobianNetwork for HostMlp {
+    fn of(network: &FrozenMlp) -> Result<Self> {
+        network.on_host()
+    }
+
+    fn values(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        let values = self.outputs_at(&single(x));
+        Array2::from_shape_fn((x.nrows(), self.outputs()), |(row, output)| {
+            f64::from(values[row * self.outputs() + output])
+        })
+    }
+
+    fn evaluate(&self, x: ArrayView2<'_, f64>) -> Evaluation {
+        let (rows, inputs, outputs) = (x.nrows(), self.inputs(), self.outputs());
+        let (values, jacobian) = self.jacobian_at(&single(x));
+        Evaluation {
+            values: Array2::from_shape_fn((rows, outputs), |(row, output)| {
+                f64::from(values[row * outputs + output])
+            }),
+            jacobian: Array3::from_shape_fn((rows, inputs, outputs), |(row, input, output)| {
+                f64::from(jacobian[(row * inputs + input) * outputs + output])
+            }),
+        }
+    }
+}
+
+fn single(x: ArrayView2<'_, f64>) -> Vec<f32> {
+    x.iter().map(|value| *value as f32).collect()
+}
+
+/// A network in double precision.
+pub(crate) struct HostNetwork {
     /// (weight, (outputs, inputs); bias, (outputs)).
-    layers: Vec<(Array2<F>, Array1<F>)>,
+    layers: Vec<(Array2<f64>, Array1<f64>)>,
     activation: Activation,
     inputs: usize,
     outputs: usize,
 }
 
 /// Rows of one pass through a layer: values and slopes of the activation behind it.
-struct Layered<F> {
-    value: Array2<F>,
+struct Layered {
+    value: Array2<f64>,
     /// One entry a hidden layer, (rows, width).
-    slopes: Vec<Array2<F>>,
+    slopes: Vec<Array2<f64>>,
 }
 
-impl<F: Precise> HostNetwork<F> {
-    /// The network in host memory.
-    ///
-    /// # Errors
-    /// Where the network's device does not give its weights back.
-    pub(crate) fn new(network: &FrozenMlp, activation: Activation) -> candle_core::Result<Self> {
+impl JacobianNetwork for HostNetwork {
+    fn of(network: &FrozenMlp) -> Result<Self> {
         let layers = network.layers()?.map(|(weight, bias)| {
             let (outputs, inputs) = (bias.len(), weight.len() / bias.len().max(1));
-            let entry = |(row, column)| F::from_single(weight[row * inputs + column]);
-            (
-                Array2::from_shape_fn((outputs, inputs), entry),
-                bias.iter().copied().map(F::from_single).collect(),
-            )
+            let entry = |(row, column)| f64::from(weight[row * inputs + column]);
+            (Array2::from_shape_fn((outputs, inputs), entry), bias.iter().copied().map(f64::from).collect())
         });
         let layers = layers.collect();
+        let activation = network.activation();
         Ok(Self { layers, activation, inputs: network.inputs(), outputs: network.outputs() })
     }
 
-    /// The outputs, (rows, outputs), for x, (rows, inputs).
-    pub(crate) fn values(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
-        self.forward(x).value.mapv(Precise::double)
+    fn values(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        self.forward(x).value
     }
 
-    /// Outputs and derivatives at x, (rows, inputs).
-    ///
-    /// One tangent an input passes the layers, or one adjoint an output, whichever are fewer.
-    pub(crate) fn evaluate(&self, x: ArrayView2<'_, f64>) -> Evaluation {
+    fn evaluate(&self, x: ArrayView2<'_, f64>) -> Evaluation {
         let Layered { value, slopes } = self.forward(x);
         let jacobian = if self.inputs <= self.outputs {
             self.tangents(x.nrows(), &slopes)
         } else {
             self.adjoints(x.nrows(), &slopes)
         };
-        Evaluation { values: value.mapv(Precise::double), jacobian: jacobian.mapv(Precise::double) }
+        Evaluation { values: value, jacobian }
     }
+}
 
-    fn forward(&self, x: ArrayView2<'_, f64>) -> Layered<F> {
-        let mut value = x.mapv(F::from_double);
+/// Replaces each z by its activation, and writes the derivative at z.
+fn activate(activation: Activation, values: &mut Array2<f64>, slopes: &mut Array2<f64>) {
+    Zip::from(values).and(slopes).for_each(|value, slope| {
+        let z = *value;
+        (*value, *slope) = match activation {
+            // Written so that NaN stays NaN.
+            Activation::Relu => (if z < 0.0 { 0.0 } else { z }, if z > 0.0 { 1.0 } else { 0.0 }),
+            Activation::Silu => {
+                let gate = 1.0 / (1.0 + (-z).exp());
+                (z * gate, gate * (1.0 + z * (1.0 - gate)))
+            }
+            Activation::Tanh => {
+                let height = z.tanh();
+                (height, 1.0 - height * height)
+            }
+        };
+    });
+}
+
+/// Products of `f64` by ndarray: their rounding does not depend on the number of rows, so one search's targets do not
+/// influence each other.
+impl HostNetwork {
+    fn forward(&self, x: ArrayView2<'_, f64>) -> Layered {
+        let mut value = x.to_owned();
         let mut slopes = Vec::with_capacity(self.layers.len());
         for (index, (weight, bias)) in self.layers.iter().enumerate() {
-            value = F::product(value.view(), weight.t()) + bias;
+            value = value.dot(&weight.t()) + bias;
             if index + 1 < self.layers.len() {
-                value = value.as_standard_layout().into_owned();
                 let mut slope = Array2::zeros(value.dim());
-                if let (Some(values), Some(slopes)) = (value.as_slice_mut(), slope.as_slice_mut()) {
-                    F::activate(self.activation, values, slopes);
-                }
+                activate(self.activation, &mut value, &mut slope);
                 slopes.push(slope);
             }
         }
@@ -154,13 +140,13 @@ impl<F: Precise> HostNetwork<F> {
     }
 
     /// Jacobians by forward differentiation, (rows, inputs, outputs).
-    fn tangents(&self, rows: usize, slopes: &[Array2<F>]) -> Array3<F> {
+    fn tangents(&self, rows: usize, slopes: &[Array2<f64>]) -> Array3<f64> {
         // The first layer's tangents are its weights, whatever the row.
-        let mut tangent: Option<Array2<F>> = None;
+        let mut tangent: Option<Array2<f64>> = None;
         for (index, (weight, _)) in self.layers.iter().enumerate() {
             let width = weight.nrows();
             let mut next = match tangent {
-                Some(tangent) => F::product(tangent.view(), weight.t()),
+                Some(tangent) => tangent.dot(&weight.t()),
                 None => Array2::from_shape_fn((rows * self.inputs, width), |(row, output)| {
                     weight[[output, row % self.inputs]]
                 }),
@@ -182,16 +168,16 @@ impl<F: Precise> HostNetwork<F> {
     }
 
     /// Jacobians by backward differentiation, (rows, inputs, outputs).
-    fn adjoints(&self, rows: usize, slopes: &[Array2<F>]) -> Array3<F> {
+    fn adjoints(&self, rows: usize, slopes: &[Array2<f64>]) -> Array3<f64> {
         let mut jacobian = Array3::zeros((rows, self.inputs, self.outputs));
         for output in 0..self.outputs {
             let mut adjoint = Array2::zeros((rows, self.outputs));
-            adjoint.column_mut(output).fill(F::one());
+            adjoint.column_mut(output).fill(1.0);
             for (index, (weight, _)) in self.layers.iter().enumerate().rev() {
                 if let Some(slope) = slopes.get(index) {
                     adjoint *= slope;
                 }
-                adjoint = F::product(adjoint.view(), weight.view());
+                adjoint = adjoint.dot(weight);
             }
             jacobian.slice_mut(s![.., .., output]).assign(&adjoint);
         }
@@ -235,7 +221,7 @@ mod tests {
         for widths in [&[3, 7, 6, 5][..], &[3, 7, 6, 2], &[3, 1], &[3, 4]] {
             for activation in [Activation::Silu, Activation::Tanh, Activation::Relu] {
                 let outputs = widths[widths.len() - 1];
-                let host = HostNetwork::<f64>::new(&network(widths, activation), activation).unwrap();
+                let host = HostNetwork::of(&network(widths, activation)).unwrap();
                 let simulator = FnSimulator::new(3, outputs, |x, y| {
                     let values = host.values(ArrayView2::from_shape((1, 3), x).unwrap());
                     y.copy_from_slice(&values.row(0).to_vec());
@@ -255,24 +241,34 @@ mod tests {
     fn single_precision_is_near_double() {
         let x = array![[0.3, -0.8, 0.1], [1.1, 0.4, -0.6]];
         for activation in [Activation::Silu, Activation::Tanh] {
-            let network = network(&[3, 20, 20, 4], activation);
-            let double = HostNetwork::<f64>::new(&network, activation).unwrap().evaluate(x.view());
-            let single = HostNetwork::<f32>::new(&network, activation).unwrap().evaluate(x.view());
-            // Three layers of at most 20 terms below 2: some 60 roundings of 6e-8.
-            assert_abs_diff_eq!(double.values, single.values, epsilon = 8e-6);
-            assert_abs_diff_eq!(double.jacobian, single.jacobian, epsilon = 8e-6);
+            // More outputs than inputs, fewer, and no hidden layer.
+            for widths in [&[3, 20, 20, 4][..], &[3, 20, 20, 2], &[3, 4]] {
+                let network = network(widths, activation);
+                let double = HostNetwork::of(&network).unwrap().evaluate(x.view());
+                let single = HostMlp::of(&network).unwrap();
+                // Three layers of at most 20 terms below 2: some 60 roundings of 6e-8.
+                assert_abs_diff_eq!(double.values, single.evaluate(x.view()).values, epsilon = 8e-6);
+                assert_abs_diff_eq!(double.values, single.values(x.view()), epsilon = 8e-6);
+                assert_abs_diff_eq!(double.jacobian, single.evaluate(x.view()).jacobian, epsilon = 8e-6);
+            }
         }
     }
 
     #[test]
     fn a_row_does_not_depend_on_its_neighbours() {
-        let network = network(&[3, 33, 65, 4], Activation::Silu);
-        let x = Array2::from_shape_fn((70, 3), |(row, column)| ((row * 3 + column) as f64).sin());
-        let host = HostNetwork::<f64>::new(&network, Activation::Silu).unwrap();
-        let all = host.evaluate(x.view());
-        for row in [0, 1, 37, 69] {
-            let alone = host.evaluate(x.slice(s![row..=row, ..]));
-            assert_eq!(alone.row(0), all.row(row));
+        rows_are_alone::<HostNetwork>();
+        rows_are_alone::<HostMlp>();
+    }
+
+    fn rows_are_alone<N: JacobianNetwork>() {
+        for widths in [[3, 33, 65, 4], [3, 33, 65, 1]] {
+            let host = N::of(&network(&widths, Activation::Silu)).unwrap();
+            let x = Array2::from_shape_fn((170, 3), |(row, column)| ((row * 3 + column) as f64).sin());
+            let all = host.evaluate(x.view());
+            for row in [0, 1, 37, 169] {
+                let alone = host.evaluate(x.slice(s![row..=row, ..]));
+                assert_eq!(alone.row(0), all.row(row));
+            }
         }
     }
 }

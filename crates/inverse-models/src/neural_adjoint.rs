@@ -24,9 +24,10 @@ use serde::{Deserialize, Serialize};
 use crate::boundary_loss::BoundaryLoss;
 use crate::device::propose_backend;
 use crate::ensemble::{EnsembleSettings, fit_others};
-use crate::host_network::Precise;
+use crate::host_network::JacobianNetwork;
 use crate::input_descent::{InputDescent, InputDescentSettings};
 use crate::levenberg_marquardt::LevenbergMarquardtSettings;
+use crate::nn::HostMlp;
 use crate::presets::PresetMethod;
 use crate::standardized_data::{array, tensor};
 use crate::starts::{Screen, StartSource, Starts};
@@ -241,10 +242,11 @@ impl NeuralAdjointModel {
     }
 
     /// The surrogate's misfit on the host.
-    pub(crate) fn weighted_surrogate<F: Precise>(&self) -> Result<WeightedSurrogate<F>, ProposeError> {
+    pub(crate) fn weighted_surrogate<N: JacobianNetwork>(
+        &self,
+    ) -> Result<WeightedSurrogate<N>, ProposeError> {
         let members: Vec<&Surrogate> = self.members().collect();
-        WeightedSurrogate::new(&members, self.settings.surrogate.activation, self.disagreement_weight())
-            .map_err(propose_backend)
+        WeightedSurrogate::new(&members, self.disagreement_weight()).map_err(propose_backend)
     }
 
     pub(crate) fn boundary(&self) -> BoundaryLoss {
@@ -274,7 +276,7 @@ impl NeuralAdjointModel {
         n: usize,
         settings: &LevenbergMarquardtSettings,
     ) -> Result<(Array2<f64>, Vec<f64>), ProposeError> {
-        let surrogate = self.weighted_surrogate::<f32>()?;
+        let surrogate = self.weighted_surrogate::<HostMlp>()?;
         let boundary = source.boundary;
         let reach = Reach::new(boundary, &self.designs);
         let targets = self.weighted_targets(y)?;

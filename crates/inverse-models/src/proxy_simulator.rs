@@ -199,8 +199,8 @@ impl DifferentiableSimulator for ProxySimulator {
             let inputs = self.inputs(x)?;
             let end = group * rows + x.nrows();
             let mut part = jacobian.slice_mut(s![group * rows..end, .., ..]);
-            for (network, shape) in self.networks.iter().zip(&self.shapes) {
-                part += &network_jacobian(network, shape.activation, &inputs).map_err(failed)?;
+            for network in &self.networks {
+                part += &network_jacobian(network, &inputs).map_err(failed)?;
             }
         }
         let count = self.networks.len() as f64;

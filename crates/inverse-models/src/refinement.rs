@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use crate::adaptive_neural_adjoint::{AdaptiveNeuralAdjoint, AdaptiveSearchSettings};
 use crate::levenberg_marquardt::LevenbergMarquardtSettings;
 use crate::neural_adjoint::NeuralAdjointModel;
+use crate::nn::HostMlp;
 use crate::weighted_surrogate::{RankedEnds, Reach};
 
 /// Adds [`RefineWith::refine_with`] to every inverse model.
@@ -145,7 +146,7 @@ impl<M: InverseModel> InverseModel for Refined<M> {
     ) -> Result<Proposals, ProposeError> {
         check_request(y, self.dim_y(), n, usize::MAX)?;
         let proposals = self.model.propose(y, n, rng)?;
-        let network = self.surrogate.weighted_surrogate::<f32>()?;
+        let network = self.surrogate.weighted_surrogate::<HostMlp>()?;
         let boundary = self.surrogate.boundary();
         let reach = Reach::new(&boundary, &self.surrogate.designs);
         let (x, weight) = (&self.surrogate.surrogate.x, self.polish.boundary_weight);

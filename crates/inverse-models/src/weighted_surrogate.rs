@@ -4,9 +4,8 @@ use ndarray::{Array, Array1, Array2, ArrayView1, ArrayView2, Axis, RemoveAxis, Z
 use rayon::prelude::*;
 
 use crate::boundary_loss::BoundaryLoss;
-use crate::host_network::{Evaluation, HostNetwork, Precise};
+use crate::host_network::{Evaluation, JacobianNetwork};
 use crate::levenberg_marquardt::{Bounds, LevenbergMarquardtSettings, Minimum, minimize};
-use crate::nn::Activation;
 use crate::surrogate::Surrogate;
 
 /// Starts that descend together: their tangents in one layer stay in a core's second-level cache.
@@ -17,8 +16,8 @@ const BLOCK: usize = 64;
 ///
 /// An ensemble adds residuals: its values are √w f̄(x) and, behind it, √(κ w / M) (f̂_m(x) − f̄(x)) of each member, so that
 /// the squared norm takes in their variance.
-pub(crate) struct WeightedSurrogate<F> {
-    networks: Vec<HostNetwork<F>>,
+pub(crate) struct WeightedSurrogate<N> {
+    networks: Vec<N>,
     /// κ.
     disagreement: f64,
     /// √w, (`dim_y`).
@@ -55,23 +54,16 @@ impl Reach {
     }
 }
 
-impl<F: Precise> WeightedSurrogate<F> {
+impl<N: JacobianNetwork> WeightedSurrogate<N> {
     /// The surrogate in host memory.
     ///
     /// # Errors
     /// Where its device does not give the weights back.
-    pub(crate) fn new(
-        members: &[&Surrogate],
-        activation: Activation,
-        disagreement: f64,
-    ) -> candle_core::Result<Self> {
+    pub(crate) fn new(members: &[&Surrogate], disagreement: f64) -> candle_core::Result<Self> {
         let [first, ..] = members else { candle_core::bail!("a surrogate without members") };
         let (weights, unit) = first.error_weights();
         let roots = weights.iter().map(|weight| f64::from(*weight).sqrt()).collect();
-        let networks = members
-            .iter()
-            .map(|member| HostNetwork::new(&member.network, activation))
-            .collect::<Result<_, _>>()?;
+        let networks = members.iter().map(|member| N::of(&member.network)).collect::<Result<_, _>>()?;
         Ok(Self { networks, disagreement, roots, unit })
     }
 

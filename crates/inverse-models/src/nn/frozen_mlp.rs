@@ -8,6 +8,7 @@ use candle_core::{
 
 use super::Activation;
 use super::convolution::AffineMap;
+use super::host_mlp::HostMlp;
 use super::host_step::values;
 use super::kernels::{
     FrozenLayer, GivenRows, error_and_gradient, predict, predict_beside, vector_jacobian_product,
@@ -235,6 +236,15 @@ impl FrozenMlp {
             bail!("the network takes rows of {}, found {} numbers", self.inputs(), x.len())
         }
         Ok(predict(self.host()?, self.activation, x))
+    }
+
+    /// The network in host memory.
+    pub(crate) fn on_host(&self) -> Result<HostMlp> {
+        Ok(HostMlp { layers: self.host()?.clone(), activation: self.activation })
+    }
+
+    pub(crate) fn activation(&self) -> Activation {
+        self.activation
     }
 
     /// The network for the CUDA kernels; without layers where it lies elsewhere, which the kernels refuse.

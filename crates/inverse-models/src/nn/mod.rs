@@ -12,6 +12,7 @@ mod flow_step;
 #[cfg(test)]
 mod flow_tests;
 mod frozen_mlp;
+mod host_mlp;
 mod host_step;
 mod kernels;
 mod layout;
@@ -35,10 +36,11 @@ pub use coupling::{Coupling, CouplingBlock};
 pub use flow::{Flow, FlowSettings};
 pub(crate) use flow_step::ConditionRows;
 pub use frozen_mlp::FrozenMlp;
+pub(crate) use host_mlp::HostMlp;
 pub(crate) use host_step::{HostStep, host_loss, values};
 #[cfg(feature = "cuda")]
 pub(crate) use kernels::cuda::{CudaDescent, Plateau as CudaPlateau, prepare as prepare_cuda};
-pub(crate) use kernels::{product, squared_distance};
+pub(crate) use kernels::squared_distance;
 pub use mlp::{Mlp, MlpSettings};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;

@@ -16,7 +16,7 @@ use crate::device::backend;
 
 /// Raised with every change after which the same settings, data and seed end in other bits: what was trained before
 /// is then trained anew, and checkpoints of before are refused.
-pub const TRAINING_VERSION: u32 = 3;
+pub const TRAINING_VERSION: u32 = 4;
 
 /// How a network is trained; Table 6 and the authors' settings for each task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

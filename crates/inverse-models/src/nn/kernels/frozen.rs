@@ -76,13 +76,23 @@ impl FrozenLayer {
         }
     }
 
-    /// The gradient with respect to x, given that with respect to z.
-    fn backward(&self, gradient: &PanelMatrix, x_gradient: &mut PanelMatrix) {
-        let weight = self.backward.get_or_init(|| {
+    /// (inputs, outputs).
+    pub(super) fn turned_weight(&self) -> &PanelMatrix {
+        &self.forward
+    }
+
+    /// (outputs, inputs).
+    pub(super) fn weight(&self) -> &PanelMatrix {
+        self.backward.get_or_init(|| {
             let mut weight = PanelMatrix::default();
             weight.copy(&self.weight, self.inputs());
             weight
-        });
+        })
+    }
+
+    /// The gradient with respect to x, given that with respect to z.
+    fn backward(&self, gradient: &PanelMatrix, x_gradient: &mut PanelMatrix) {
+        let weight = self.weight();
         x_gradient.reshape(gradient.rows(), self.inputs());
         for (panel, rows) in x_gradient.panels_mut().enumerate() {
             multiply(
@@ -98,12 +108,12 @@ impl FrozenLayer {
 
 /// Buffers of one thread, kept from block to block.
 #[derive(Default)]
-struct Scratch {
+pub(super) struct Scratch {
     /// What a layer reads, and what it writes.
-    current: PanelMatrix,
+    pub(super) current: PanelMatrix,
     next: PanelMatrix,
     /// Activation derivatives, one matrix a hidden layer.
-    derivatives: Vec<PanelMatrix>,
+    pub(super) derivatives: Vec<PanelMatrix>,
 }
 
 thread_local! {
@@ -173,7 +183,7 @@ impl Scratch {
     }
 
     /// As [`Scratch::predict`], and keeps the activations' derivatives.
-    fn forward(&mut self, layers: &[FrozenLayer], activation: Activation, x: &[f32]) {
+    pub(super) fn forward(&mut self, layers: &[FrozenLayer], activation: Activation, x: &[f32]) {
         self.current.copy(x, layers.first().map_or(0, FrozenLayer::inputs));
         self.derivatives.resize_with(self.derivatives.len().max(layers.len()), PanelMatrix::default);
         for (index, layer) in layers.iter().enumerate() {
@@ -209,7 +219,7 @@ impl Scratch {
     }
 }
 
-fn widths(layers: &[FrozenLayer]) -> (usize, usize) {
+pub(super) fn widths(layers: &[FrozenLayer]) -> (usize, usize) {
     let inputs = layers.first().map_or(0, FrozenLayer::inputs);
     (inputs, layers.last().map_or(0, FrozenLayer::outputs))
 }

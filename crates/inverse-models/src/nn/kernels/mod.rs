@@ -1,14 +1,16 @@
-//! CPU kernels: row-major `f32` buffers, fused passes, batches split over threads.
+//! CPU kernels: a product whose sums have one order, fused passes, work split over threads.
 //!
-//! Every kernel splits its rows into blocks of a fixed size and adds partial sums in block order, so a
-//! result has the same bits whatever the number of threads. candle's own matrix product is as fast;
-//! what these kernels save is allocation, separate elementwise passes and unwanted gradients.
+//! Activations and packed weights lie in panels of columns (`panels`). A product (`product`) sums every entry in the order of
+//! its terms, and partial sums elsewhere are added in block order: a result has the same bits whatever the number of
+//! threads, the rows that come with it and the vector unit. Beside candle's own operations these kernels save
+//! allocation, separate elementwise passes, copies of factors and unwanted gradients.
 
 mod adam;
 mod coupling;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 mod frozen;
+mod jacobian;
 mod normalization;
 mod panels;
 mod product;
@@ -21,7 +23,7 @@ pub(crate) use coupling::CouplingPass;
 pub(crate) use frozen::{
     FrozenLayer, GivenRows, error_and_gradient, predict, predict_beside, vector_jacobian_product,
 };
-pub(crate) use product::product;
+pub(crate) use jacobian::outputs_and_jacobian;
 pub(crate) use spline::{Direction, Spline};
 pub(crate) use training::{TrainingPass, TrainingWorkspace};
 pub(crate) use vector_unit::{squared_distance, vectorized};

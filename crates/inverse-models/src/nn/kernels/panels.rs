@@ -175,32 +175,41 @@ fn copy_panel(values: &[f32], columns: usize, panel: usize, rows: &mut [PanelRow
     );
 }
 
-/// Side of the square that a transpose turns at once: it stays in the cache while its columns become rows.
-const SQUARE: usize = 16;
+/// Side of the square that a transpose turns at once.
+///
+/// As many lines are read side by side, each from its first number to its last, which comes from far caches as fast as
+/// they give; what is written in small pieces meanwhile stays in the nearest one.
+const SQUARE: usize = 4;
 
 /// Up to a panel of lines, row-major with `columns` columns, becomes the columns of a panel.
-///
-/// Not for the widest vector unit: the compiler would gather single numbers there, which takes six times as long.
 fn turn_panel(lines: &[f32], columns: usize, rows: &mut [PanelRow]) {
-    // Line by line of squares: the source is read from its first number to its last.
-    for place in (0..PANEL).step_by(SQUARE) {
-        let lines = &lines[(place * columns).min(lines.len())..];
-        let mut square = [[0.0; SQUARE]; SQUARE];
-        for (start, rows) in (0..columns).step_by(SQUARE).zip(rows.chunks_mut(SQUARE)) {
-            for (square, line) in square.iter_mut().zip(lines.chunks_exact(columns)) {
-                let line = &line[start..columns.min(start + SQUARE)];
-                if let Ok(line) = line.try_into() {
-                    *square = line;
-                } else {
-                    square[..line.len()].copy_from_slice(line);
-                }
+    if lines.len() < PANEL * columns {
+        rows.fill(PanelRow::ZERO);
+    }
+    for (index, lines) in lines.chunks(SQUARE * columns).enumerate() {
+        let place = index * SQUARE;
+        let mut each = lines.chunks_exact(columns);
+        if let (Some(a), Some(b), Some(c), Some(d)) = (each.next(), each.next(), each.next(), each.next()) {
+            let squares =
+                a.as_chunks().0.iter().zip(b.as_chunks().0).zip(c.as_chunks().0).zip(d.as_chunks().0);
+            for ((((a, b), c), d), rows) in squares.zip(rows.chunks_exact_mut(SQUARE)) {
+                turn_square([a, b, c, d], place, rows);
             }
-            for (index, row) in rows.iter_mut().enumerate() {
-                for (value, line) in row.0[place..place + SQUARE].iter_mut().zip(&square) {
-                    *value = line[index];
-                }
+            for column in columns / SQUARE * SQUARE..columns {
+                rows[column].0[place..place + SQUARE]
+                    .copy_from_slice(&[a[column], b[column], c[column], d[column]]);
+            }
+        } else {
+            for (line, values) in lines.chunks_exact(columns).enumerate() {
+                rows.iter_mut().zip(values).for_each(|(row, value)| row.0[place + line] = *value);
             }
         }
+    }
+}
+
+fn turn_square([a, b, c, d]: [&[f32; SQUARE]; SQUARE], place: usize, rows: &mut [PanelRow]) {
+    for (index, row) in rows.iter_mut().enumerate().take(SQUARE) {
+        row.0[place..place + SQUARE].copy_from_slice(&[a[index], b[index], c[index], d[index]]);
     }
 }
 

@@ -5,7 +5,6 @@
 //! same on every machine. Many entries at once, not parts of one sum, keep the vector unit busy.
 #![allow(clippy::inline_always, reason = "the vector unit holds only for what is inlined into its function")]
 
-use ndarray::{Array2, ArrayView2};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::panels::{PANEL, PanelMatrix, PanelRow, TILE};
@@ -57,34 +56,46 @@ impl WithSimd for Panel<'_> {
             let first = first + index * TILE;
             let only = first + 1 == left.rows();
             if only {
-                by_columns::<S>(width, |columns, count| {
-                    let factors = (left, first, right);
-                    match count {
-                        1 => rows::<S, 1, 1>(simd, factors, columns, start, out),
-                        2 => rows::<S, 1, 2>(simd, factors, columns, start, out),
-                        _ => rows::<S, 1, 3>(simd, factors, columns, start, out),
-                    }
-                });
+                by_columns::<S>(
+                    width,
+                    #[inline(always)]
+                    |columns, count| {
+                        let factors = (left, first, right);
+                        match count {
+                            1 => rows::<S, 1, 1>(simd, factors, columns, start, out),
+                            2 => rows::<S, 1, 2>(simd, factors, columns, start, out),
+                            _ => rows::<S, 1, 3>(simd, factors, columns, start, out),
+                        }
+                    },
+                );
             } else if lanes::<S>() == WIDEST {
-                by_columns::<S>(width, |columns, count| {
-                    let factors = (left, first, right);
-                    match count {
-                        1 => rows::<S, TILE, 1>(simd, factors, columns, start, out),
-                        2 => rows::<S, TILE, 2>(simd, factors, columns, start, out),
-                        _ => rows::<S, TILE, 3>(simd, factors, columns, start, out),
-                    }
-                });
+                by_columns::<S>(
+                    width,
+                    #[inline(always)]
+                    |columns, count| {
+                        let factors = (left, first, right);
+                        match count {
+                            1 => rows::<S, TILE, 1>(simd, factors, columns, start, out),
+                            2 => rows::<S, TILE, 2>(simd, factors, columns, start, out),
+                            _ => rows::<S, TILE, 3>(simd, factors, columns, start, out),
+                        }
+                    },
+                );
             } else {
                 // Half as many registers hold half as many rows.
                 for (index, out) in out.chunks_exact_mut(HALF).enumerate() {
-                    by_columns::<S>(width, |columns, count| {
-                        let factors = (left, first + index * HALF, right);
-                        match count {
-                            1 => rows::<S, HALF, 1>(simd, factors, columns, start, out),
-                            2 => rows::<S, HALF, 2>(simd, factors, columns, start, out),
-                            _ => rows::<S, HALF, 3>(simd, factors, columns, start, out),
-                        }
-                    });
+                    by_columns::<S>(
+                        width,
+                        #[inline(always)]
+                        |columns, count| {
+                            let factors = (left, first + index * HALF, right);
+                            match count {
+                                1 => rows::<S, HALF, 1>(simd, factors, columns, start, out),
+                                2 => rows::<S, HALF, 2>(simd, factors, columns, start, out),
+                                _ => rows::<S, HALF, 3>(simd, factors, columns, start, out),
+                            }
+                        },
+                    );
                 }
             }
         }
@@ -191,24 +202,32 @@ impl WithSimd for Transposed<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { left, first, right, width, out } = self;
         if lanes::<S>() == WIDEST {
-            by_columns::<S>(width, |columns, count| {
-                let factors = (left, first, right);
-                match count {
-                    1 => columns_of::<S, TILE, 1>(simd, factors, columns, out),
-                    2 => columns_of::<S, TILE, 2>(simd, factors, columns, out),
-                    _ => columns_of::<S, TILE, 3>(simd, factors, columns, out),
-                }
-            });
+            by_columns::<S>(
+                width,
+                #[inline(always)]
+                |columns, count| {
+                    let factors = (left, first, right);
+                    match count {
+                        1 => columns_of::<S, TILE, 1>(simd, factors, columns, out),
+                        2 => columns_of::<S, TILE, 2>(simd, factors, columns, out),
+                        _ => columns_of::<S, TILE, 3>(simd, factors, columns, out),
+                    }
+                },
+            );
         } else {
             for (index, out) in out.chunks_exact_mut(HALF).enumerate() {
-                by_columns::<S>(width, |columns, count| {
-                    let factors = (left, first + index * HALF, right);
-                    match count {
-                        1 => columns_of::<S, HALF, 1>(simd, factors, columns, out),
-                        2 => columns_of::<S, HALF, 2>(simd, factors, columns, out),
-                        _ => columns_of::<S, HALF, 3>(simd, factors, columns, out),
-                    }
-                });
+                by_columns::<S>(
+                    width,
+                    #[inline(always)]
+                    |columns, count| {
+                        let factors = (left, first + index * HALF, right);
+                        match count {
+                            1 => columns_of::<S, HALF, 1>(simd, factors, columns, out),
+                            2 => columns_of::<S, HALF, 2>(simd, factors, columns, out),
+                            _ => columns_of::<S, HALF, 3>(simd, factors, columns, out),
+                        }
+                    },
+                );
             }
         }
     }
@@ -236,33 +255,8 @@ fn columns_of<S: Simd, const M: usize, const V: usize>(
     store::<S, M, V>(&sums, column, out);
 }
 
-/// a · b on one thread, for any strides.
-pub(crate) fn product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array2<f32> {
-    let (rows, columns) = (a.nrows(), b.ncols());
-    let (mut left, mut right, mut out) =
-        (PanelMatrix::default(), PanelMatrix::default(), PanelMatrix::default());
-    for (matrix, array) in [(&mut left, a), (&mut right, b)] {
-        if let Some(values) = array.to_slice() {
-            matrix.copy(values, array.ncols());
-        } else if let Some(values) = array.t().to_slice() {
-            matrix.par_copy_transposed(values, array.nrows());
-        } else {
-            matrix.copy(&array.iter().copied().collect::<Vec<_>>(), array.ncols());
-        }
-    }
-    out.reshape(rows, columns);
-    for (panel, out) in out.panels_mut().enumerate() {
-        let width = right.width(panel);
-        multiply(&left, 0, (right.panel(panel), width), Start::Row(&PanelRow::ZERO), out);
-    }
-    // The numbers have the product's shape.
-    Array2::from_shape_vec((rows, columns), out.to_rows()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use approx::assert_abs_diff_eq;
-    use ndarray::Array;
     use proptest::prelude::*;
 
     use super::*;
@@ -346,25 +340,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn products_of_arrays_do_not_ask_how_they_lie() {
-        let shape =
-            |rows, columns, salt| Array::from_shape_vec((rows, columns), numbers(rows * columns, salt));
-        let (a, b) = (shape(20, 70, 1).unwrap(), shape(70, 50, 2).unwrap());
-        let expected = product(a.view(), b.view());
-        for (ours, plain) in expected.iter().zip(&a.dot(&b)) {
-            // 70 terms below 1, each rounded once more than in the other order.
-            assert_abs_diff_eq!(ours, plain, epsilon = 70.0 * 70.0 * f32::EPSILON);
-        }
-        let (turned_a, turned_b) = (a.t().to_owned(), b.t().to_owned());
-        assert_eq!(product(turned_a.t(), turned_b.t()), expected);
-        let mut wide = Array2::zeros((20, 140));
-        let mut every_second = wide.slice_mut(ndarray::s![.., ..;2]);
-        every_second.assign(&a);
-        assert_eq!(product(every_second.view(), b.view()), expected);
-        let (none, nothing) = (Array2::<f32>::zeros((3, 0)), Array2::<f32>::zeros((0, 2)));
-        assert_eq!(product(none.view(), nothing.view()), Array2::<f32>::zeros((3, 2)));
     }
 }
