@@ -8,7 +8,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use inverse::prelude::*;
-use inverse::tasks::{self, Ballistics, MetamaterialTask, RoboticArm, SineWave};
+use inverse::tasks::metamaterial::MetamaterialTask;
+use inverse::tasks::{self, Ballistics, RoboticArm, SineWave};
 use ndarray::Array2;
 
 /// Designs a call.
