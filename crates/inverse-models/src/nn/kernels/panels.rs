@@ -163,6 +163,7 @@ impl PanelMatrix {
     }
 }
 
+#[inline(never)] // A profile shows it by its name.
 fn copy_panel(values: &[f32], columns: usize, panel: usize, rows: &mut [PanelRow]) {
     let range = panel * PANEL..columns.min((panel + 1) * PANEL);
     vectorized(
@@ -182,6 +183,7 @@ fn copy_panel(values: &[f32], columns: usize, panel: usize, rows: &mut [PanelRow
 const SQUARE: usize = 4;
 
 /// Up to a panel of lines, row-major with `columns` columns, becomes the columns of a panel.
+#[inline(never)] // A profile shows it by its name.
 fn turn_panel(lines: &[f32], columns: usize, rows: &mut [PanelRow]) {
     if lines.len() < PANEL * columns {
         rows.fill(PanelRow::ZERO);

@@ -36,6 +36,7 @@ struct Panel<'a> {
 /// * `right`: the panel of the right factor, of which `width` columns mean something; the rest of `out` is `start`
 ///   or not written
 /// * `out`: whole tiles
+#[inline(never)] // A profile shows it by its name.
 pub(super) fn multiply(
     left: &PanelMatrix,
     first: usize,
@@ -186,6 +187,7 @@ struct Transposed<'a> {
 /// out = leftᵀ · right, for the tile of columns of `left` from `first` on and the first `width` columns of `right`.
 ///
 /// * `left`, `right`: one panel each, of as many rows
+#[inline(never)] // A profile shows it by its name.
 pub(super) fn multiply_transposed(
     left: &[PanelRow],
     first: usize,
