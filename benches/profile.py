@@ -29,8 +29,10 @@ SHARES = [
     ("couplings", r"kernels::(coupling|spline)|flow_step"),
     ("candle", r"candle_core::"),
     ("random numbers", r"rand_chacha|rand_distr|rand_core"),
-    ("threads", r"^(rayon|crossbeam)|sched|futex|wait_until|clear_page|page_fault"),
+    ("threads", r"rayon_core::registry|rayon_core::sleep|crossbeam|sched|futex|wait_until"),
 ]
+# Of the innermost frame alone.
+MEMORY = re.compile(r"memmove|memcpy|memset|malloc|cfree|realloc|clear_page|page_fault|mmap|madvise")
 
 
 def share(stack):
@@ -38,7 +40,7 @@ def share(stack):
         for name, pattern in SHARES:
             if re.search(pattern, frame):
                 return name
-    return "the rest"
+    return "copies, memory" if MEMORY.search(stack[0]) else "the rest"
 
 
 def samples(program, task, method, requests, threads):
@@ -79,7 +81,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=8, help="epochs that are sampled")
     parser.add_argument("--program", default="target/profile/release/examples/speed", help="the built example")
     arguments = parser.parse_args()
-    names = [name for name, _ in SHARES] + ["the rest"]
+    names = [name for name, _ in SHARES] + ["copies, memory", "the rest"]
     rows = []
     for method in arguments.method or METHODS:
         shares = profile(arguments.program, arguments.task, method, arguments.threads, arguments.epochs)

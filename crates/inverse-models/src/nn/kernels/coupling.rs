@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::TRAINING_BLOCK;
 use super::spline::{Direction, Spline};
+use super::vector_unit::{LANES, exponential_f64, hyperbolic_tangent_f64, vectorized};
 use crate::nn::Coupling;
 
 /// A coupling of `columns` variables a row.
@@ -26,11 +27,14 @@ impl CouplingPass {
             |((x, parameters), log)| {
                 let rows = x.chunks_exact_mut(self.columns).zip(parameters.chunks_exact(self.parameters()));
                 match self.coupling {
-                    Coupling::Affine { clamp } => {
-                        for ((x, parameters), log) in rows.zip(log) {
-                            *log += affine(x, parameters, clamp);
-                        }
-                    }
+                    Coupling::Affine { clamp } => vectorized(
+                        #[inline(always)]
+                        || {
+                            for ((x, parameters), log) in rows.zip(log) {
+                                *log += affine(x, parameters, clamp);
+                            }
+                        },
+                    ),
                     Coupling::Spline { bins, bound } => {
                         let mut spline = Spline::new(bins, bound, Direction::Forward);
                         for ((x, parameters), log) in rows.zip(log) {
@@ -51,13 +55,18 @@ impl CouplingPass {
         self.rows_mut(y, parameters).for_each(|(y, parameters)| {
             let rows = y.chunks_exact_mut(self.columns).zip(parameters.chunks_exact(self.parameters()));
             match self.coupling {
-                Coupling::Affine { clamp } => rows.for_each(|(y, parameters)| {
-                    let (raw, shift) = parameters.split_at(y.len());
-                    for ((y, raw), shift) in y.iter_mut().zip(raw).zip(shift) {
-                        let log_scale = (f64::from(*raw) / clamp).tanh() * clamp;
-                        *y = (*y - f64::from(*shift)) * (-log_scale).exp();
-                    }
-                }),
+                Coupling::Affine { clamp } => vectorized(
+                    #[inline(always)]
+                    || {
+                        for (y, parameters) in rows {
+                            let (raw, shift) = parameters.split_at(y.len());
+                            for ((y, raw), shift) in y.iter_mut().zip(raw).zip(shift) {
+                                let log_scale = hyperbolic_tangent_f64(f64::from(*raw) / clamp) * clamp;
+                                *y = (*y - f64::from(*shift)) * exponential_f64(-log_scale);
+                            }
+                        }
+                    },
+                ),
                 Coupling::Spline { bins, bound } => {
                     let mut spline = Spline::new(bins, bound, Direction::Inverse);
                     for (y, parameters) in rows {
@@ -90,11 +99,14 @@ impl CouplingPass {
                 let given = parameters.chunks_exact(self.parameters());
                 let wanted = parameter_gradient.chunks_exact_mut(self.parameters());
                 match self.coupling {
-                    Coupling::Affine { clamp } => {
-                        for (((gradient, x), given), wanted) in rows.zip(given).zip(wanted) {
-                            affine_backward(x, given, clamp, gradient, log_gradient, wanted);
-                        }
-                    }
+                    Coupling::Affine { clamp } => vectorized(
+                        #[inline(always)]
+                        || {
+                            for (((gradient, x), given), wanted) in rows.zip(given).zip(wanted) {
+                                affine_backward(x, given, clamp, gradient, log_gradient, wanted);
+                            }
+                        },
+                    ),
                     Coupling::Spline { bins, bound } => {
                         let mut spline = Spline::new(bins, bound, Direction::Forward);
                         let each = 3 * bins - 1;
@@ -127,17 +139,23 @@ impl CouplingPass {
 }
 
 /// x ← x · exp(s) + t with s = c · tanh(raw / c); gives Σ s.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the caller's vector unit holds only for what is inlined into it")]
 fn affine(x: &mut [f64], parameters: &[f32], clamp: f64) -> f64 {
     let (raw, shift) = parameters.split_at(x.len());
-    let mut log = 0.0;
-    for ((x, raw), shift) in x.iter_mut().zip(raw).zip(shift) {
-        let log_scale = (f64::from(*raw) / clamp).tanh() * clamp;
-        *x = *x * log_scale.exp() + f64::from(*shift);
-        log += log_scale;
+    let mut sums = [0.0_f64; LANES];
+    for ((x, raw), shift) in x.chunks_mut(LANES).zip(raw.chunks(LANES)).zip(shift.chunks(LANES)) {
+        for (((x, raw), shift), sum) in x.iter_mut().zip(raw).zip(shift).zip(&mut sums) {
+            let log_scale = hyperbolic_tangent_f64(f64::from(*raw) / clamp) * clamp;
+            *x = *x * exponential_f64(log_scale) + f64::from(*shift);
+            *sum += log_scale;
+        }
     }
-    log
+    sums.iter().sum()
 }
 
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the caller's vector unit holds only for what is inlined into it")]
 fn affine_backward(
     x: &[f64],
     parameters: &[f32],
@@ -151,8 +169,8 @@ fn affine_backward(
     for (((x, raw), gradient), (raw_gradient, shift_gradient)) in
         x.iter().zip(parameters).zip(gradient).zip(wanted)
     {
-        let bend = (f64::from(*raw) / clamp).tanh();
-        let scale = (bend * clamp).exp();
+        let bend = hyperbolic_tangent_f64(f64::from(*raw) / clamp);
+        let scale = exponential_f64(bend * clamp);
         *shift_gradient = *gradient as f32;
         *raw_gradient = ((*gradient * x * scale + log_gradient) * (1.0 - bend * bend)) as f32;
         *gradient *= scale;

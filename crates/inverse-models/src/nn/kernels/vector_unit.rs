@@ -1,7 +1,7 @@
 //! The widest vector unit that the machine has, for loops that the compiler turns into vector code.
 
 /// Partial sums of the reductions below: two registers of the widest unit in `f64`, one in `f32`.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Runs a loop compiled for the vector unit that is there (AVX-512, AVX2, or what the target has).
 ///
@@ -101,6 +101,13 @@ pub(super) fn exponential_f64(x: f64) -> f64 {
     polynomial * power
 }
 
+/// tanh x with an absolute error below 3e-15, without branches.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the caller's vector unit holds only for what is inlined into it")]
+pub(super) fn hyperbolic_tangent_f64(x: f64) -> f64 {
+    1.0 - 2.0 / (1.0 + exponential_f64(2.0 * x))
+}
+
 #[cfg(test)]
 mod tests {
     use approx::assert_relative_eq;
@@ -122,6 +129,21 @@ mod tests {
         assert_eq!(exponential_f64(0.0), 1.0);
         assert!(exponential_f64(f64::NAN).is_nan());
         assert!(exponential_f64(f64::NEG_INFINITY) < 1e-300 && exponential_f64(f64::INFINITY) > 1e300);
+    }
+
+    #[test]
+    fn hyperbolic_tangents_are_accurate() {
+        for step in -4000..4000 {
+            let x = f64::from(step) / 100.0 + 0.003;
+            // |2 / (1 + e²ˣ)| ≤ 2, of which the exponential loses five units in the last place and the division one.
+            assert!((hyperbolic_tangent_f64(x) - x.tanh()).abs() < 12.0 * f64::EPSILON, "{x}");
+        }
+        assert_eq!(hyperbolic_tangent_f64(0.0), 0.0);
+        assert_eq!(
+            (hyperbolic_tangent_f64(f64::INFINITY), hyperbolic_tangent_f64(f64::NEG_INFINITY)),
+            (1.0, -1.0)
+        );
+        assert!(hyperbolic_tangent_f64(f64::NAN).is_nan());
     }
 
     #[test]
