@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::frozen::{FrozenLayer, Scratch, widths};
+use super::frozen::{Scratch, widths};
+use super::frozen_layer::FrozenLayer;
 use super::panels::{PanelMatrix, PanelRow};
 use super::product::{Start, multiply};
 use super::vector_unit::multiply_in_place;

@@ -10,6 +10,7 @@ mod coupling;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 mod frozen;
+mod frozen_layer;
 mod jacobian;
 mod normalization;
 mod panels;
@@ -20,9 +21,8 @@ mod vector_unit;
 
 pub(crate) use adam::adam_step;
 pub(crate) use coupling::CouplingPass;
-pub(crate) use frozen::{
-    FrozenLayer, GivenRows, error_and_gradient, predict, predict_beside, vector_jacobian_product,
-};
+pub(crate) use frozen::{GivenRows, error_and_gradient, predict, predict_beside, vector_jacobian_product};
+pub(crate) use frozen_layer::FrozenLayer;
 pub(crate) use jacobian::outputs_and_jacobian;
 pub(crate) use spline::{Direction, Spline};
 pub(crate) use training::{TrainingPass, TrainingWorkspace};

@@ -26,7 +26,9 @@ impl Moments {
                         *sum += f64::from(*value);
                     }
                 }
-                mean.iter_mut().for_each(|sum| *sum /= count);
+                for sum in &mut mean {
+                    *sum /= count;
+                }
                 let mut variance = [0.0_f64; PANEL];
                 for row in rows {
                     for ((sum, value), mean) in variance.iter_mut().zip(&row.0).zip(&mean) {
@@ -34,7 +36,9 @@ impl Moments {
                         *sum += deviation * deviation;
                     }
                 }
-                variance.iter_mut().for_each(|sum| *sum /= count);
+                for sum in &mut variance {
+                    *sum /= count;
+                }
                 Self { mean, variance, rows: rows.len() }
             },
         )

@@ -2,6 +2,10 @@
 //!
 //! A product then reads both of its factors from the first number to the last, an elementwise pass has no remainder,
 //! and what one thread writes is a slice of its own.
+#![allow(
+    clippy::inline_always,
+    reason = "a copy of known length is inlined where the vector unit is known too"
+)]
 
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;

@@ -161,7 +161,7 @@ impl TrainingPass<'_> {
                 next.reshape(given.rows(), layer.inputs);
                 self.pull_back(&rest[0].weight, previous, given, next)
             };
-            let ((), sums) = rayon::join(|| self.weight_gradient(layer, input, given, of_layer), of_previous);
+            let ((), sums) = rayon::join(|| weight_gradient(layer, input, given, of_layer), of_previous);
             if let Some((scale, shift)) = of_scale {
                 keep_scale_gradient(&sums, scale, shift);
             }
@@ -204,43 +204,42 @@ impl TrainingPass<'_> {
         });
         panels.collect()
     }
+}
 
-    /// gᵀ · input for the weights and Σ g for the bias.
-    ///
-    /// Under batch normalisation the bias has no effect: its gradient is exactly 0.
-    fn weight_gradient(
-        &self,
-        layer: &LayerLayout,
-        input: &PanelMatrix,
-        gradient: &PanelMatrix,
-        (of_weight, of_bias): (&mut [f32], &mut [f32]),
-    ) {
-        let inputs = layer.inputs;
-        let panels = of_weight.par_chunks_mut(PANEL * inputs).zip(of_bias.par_chunks_mut(PANEL));
-        panels.enumerate().for_each(|(panel, (of_weight, of_bias))| {
-            let gradient = gradient.panel(panel);
-            if layer.normalization.is_some() {
-                of_bias.fill(0.0);
-            } else {
-                column_sums(gradient).write(of_bias);
+/// gᵀ · input for the weights and Σ g for the bias.
+///
+/// Under batch normalisation the bias has no effect: its gradient is exactly 0.
+fn weight_gradient(
+    layer: &LayerLayout,
+    input: &PanelMatrix,
+    gradient: &PanelMatrix,
+    (of_weight, of_bias): (&mut [f32], &mut [f32]),
+) {
+    let inputs = layer.inputs;
+    let panels = of_weight.par_chunks_mut(PANEL * inputs).zip(of_bias.par_chunks_mut(PANEL));
+    panels.enumerate().for_each(|(panel, (of_weight, of_bias))| {
+        let gradient = gradient.panel(panel);
+        if layer.normalization.is_some() {
+            of_bias.fill(0.0);
+        } else {
+            column_sums(gradient).write(of_bias);
+        }
+        of_weight.par_chunks_mut(TILE * inputs).enumerate().for_each(|(tile, of_weight)| {
+            let mut out = [PanelRow::ZERO; TILE];
+            for panel in 0..inputs.div_ceil(PANEL) {
+                let (columns, right) = (input.range(panel), (input.panel(panel), input.width(panel)));
+                multiply_transposed(gradient, tile * TILE, right, &mut out);
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (of_weight, out) in of_weight.chunks_exact_mut(inputs).zip(&out) {
+                            out.write(&mut of_weight[columns.clone()]);
+                        }
+                    },
+                );
             }
-            of_weight.par_chunks_mut(TILE * inputs).enumerate().for_each(|(tile, of_weight)| {
-                let mut out = [PanelRow::ZERO; TILE];
-                for panel in 0..inputs.div_ceil(PANEL) {
-                    let (columns, right) = (input.range(panel), (input.panel(panel), input.width(panel)));
-                    multiply_transposed(gradient, tile * TILE, right, &mut out);
-                    vectorized(
-                        #[inline(always)]
-                        || {
-                            for (of_weight, out) in of_weight.chunks_exact_mut(inputs).zip(&out) {
-                                out.write(&mut of_weight[columns.clone()]);
-                            }
-                        },
-                    );
-                }
-            });
         });
-    }
+    });
 }
 
 /// Weight and bias of a layer.
