@@ -271,7 +271,7 @@ impl InverseModel for ConditionalInvertibleNetworkModel {
         let sampler = LatentSampler { x, y: y_units, range, device: &self.device, latent: self.dim_x() };
         sampler.propose(y, n, rng, |draws, targets| {
             let z = (draws * settings.temperature)?;
-            self.flow.invert(&z, Some(&targets.distinct), targets.of_row.clone())?.to_dtype(DType::F32)
+            self.flow.invert(&z, Some((&targets.distinct, &targets.of_row)))?.to_dtype(DType::F32)
         })
     }
 }

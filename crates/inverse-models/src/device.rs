@@ -51,3 +51,9 @@ pub(crate) fn backend(error: candle_core::Error) -> FitError {
 pub(crate) fn propose_backend(error: candle_core::Error) -> ProposeError {
     ProposeError::Backend(Box::new(error))
 }
+
+/// Runs `work` on the processor on one of the threads that share it: from any other thread each parallel pass, ten or
+/// more a step, would first have to be handed over.
+pub(crate) fn on_worker<R: Send>(device: &candle_core::Device, work: impl FnOnce() -> R + Send) -> R {
+    if device.is_cpu() { rayon::scope(|_| work()) } else { work() }
+}

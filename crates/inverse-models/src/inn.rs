@@ -403,11 +403,7 @@ impl InverseModel for InvertibleNetworkModel {
             } else {
                 Tensor::cat(&[y, &z], 1)?
             };
-            self.flow
-                .invert(&output, None, targets.of_row.clone())?
-                .narrow(1, 0, sides.x)?
-                .contiguous()?
-                .to_dtype(DType::F32)
+            self.flow.invert(&output, None)?.narrow(1, 0, sides.x)?.contiguous()?.to_dtype(DType::F32)
         })
     }
 }

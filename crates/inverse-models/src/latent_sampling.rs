@@ -8,6 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::device::propose_backend;
 use crate::fitted::DesignRange;
+use crate::nn::repeated;
 use crate::standardized_data::{array, tensor};
 
 /// No model makes more proposals for one target; a mistyped count fails with a message.
@@ -43,8 +44,7 @@ pub(crate) struct Targets {
 impl Targets {
     /// Each row's target, (rows, `dim_y`).
     pub(crate) fn repeated(&self) -> Result<Tensor> {
-        let of_row: Vec<u32> = self.of_row.iter().map(|target| *target as u32).collect();
-        self.distinct.index_select(&Tensor::new(of_row, self.distinct.device())?, 0)
+        repeated(&self.distinct, &self.of_row)
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use inverse_core::{CheckpointPolicy, FitError};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::TrainableNetwork;
 use super::optimizer::Adam;
 use super::schedule::ScheduleState;
-use super::training_loop::EpochLosses;
+use super::training_loop::{EpochLosses, TRAINING_VERSION};
 use crate::tensor_file::{self, ModelFileError, NamedTensors, take_tensor};
 
 /// Where a training stands after an epoch.
@@ -166,4 +167,15 @@ impl CheckpointFile {
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FitError {
     FitError::Checkpoint(error.into())
+}
+
+/// Ties a checkpoint to its training.
+pub(super) fn fingerprint(stage: &str, identity: &str, seed: u64) -> String {
+    let mut hash = Sha256::new();
+    for part in [stage, identity, env!("CARGO_PKG_VERSION"), &TRAINING_VERSION.to_string()] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.update(seed.to_le_bytes());
+    hash.finalize().iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

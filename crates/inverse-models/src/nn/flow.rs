@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::coupling::{BlockShape, Coupling, CouplingBlock};
 use super::flow_step::ConditionRows;
-use super::{Activation, FrozenMlp, Mlp, Network, TrainableNetwork};
+use super::{Activation, FrozenMlp, Mlp, Network, TrainableNetwork, repeated};
 use crate::saved_model::{ModelFile, insert_network};
 use crate::tensor_file::{ModelFileError, NamedTensors};
 
@@ -160,25 +160,24 @@ impl Flow<FrozenMlp> {
 
     /// As [`Flow::inverse`], on the processor without candle's operations between the subnets.
     ///
-    /// * `of_row`: the row of `condition` that each row of z has
-    pub(crate) fn invert(
-        &self,
-        z: &Tensor,
-        condition: Option<&Tensor>,
-        of_row: Vec<usize>,
-    ) -> Result<Tensor> {
+    /// * `condition`: distinct rows, and which of them each row of z has
+    pub(crate) fn invert(&self, z: &Tensor, condition: Option<(&Tensor, &[usize])>) -> Result<Tensor> {
         let rows = self.check(z)?;
-        if of_row.len() != rows {
+        if let Some((_, of_row)) = condition
+            && of_row.len() != rows
+        {
             bail!("a condition for each of {rows} rows, found {}", of_row.len())
         }
         if !z.device().is_cpu() {
-            let of_row: Vec<u32> = of_row.iter().map(|row| *row as u32).collect();
-            let of_row = Tensor::new(of_row, z.device())?;
-            let condition = condition.map(|condition| condition.index_select(&of_row, 0)).transpose()?;
+            let condition = condition.map(|(distinct, of_row)| repeated(distinct, of_row)).transpose()?;
             return self.inverse(z, condition.as_ref());
         }
+        let given = match condition {
+            Some((distinct, of_row)) => ConditionRows::shared(Some(distinct), of_row.to_vec())?,
+            None => ConditionRows::new(rows, None)?,
+        };
         let mut values = z.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-        self.host_inverse(&mut values, rows, ConditionRows::shared(condition, of_row)?.as_condition())?;
+        self.host_inverse(&mut values, rows, given.as_condition())?;
         Tensor::from_vec(values, z.shape(), z.device())
     }
 

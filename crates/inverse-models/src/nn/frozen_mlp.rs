@@ -22,6 +22,12 @@ use super::training_op::{floats, with_floats};
 /// are 13 decimal digits below the last one of `f32`.
 const NEGLIGIBLE: f32 = 1e-20;
 
+/// For each entry of `of_row` that row of `distinct`, (distinct rows, columns).
+pub(crate) fn repeated(distinct: &Tensor, of_row: &[usize]) -> Result<Tensor> {
+    let of_row: Vec<u32> = of_row.iter().map(|row| *row as u32).collect();
+    distinct.index_select(&Tensor::new(of_row, distinct.device())?, 0)
+}
+
 fn without_negligible(mut values: Vec<f32>) -> Vec<f32> {
     // `max` passes NaN over, which then stays: a diverged network must not look healthy.
     let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
@@ -205,9 +211,7 @@ impl FrozenMlp {
     /// In host memory what is shared is multiplied once; not differentiable there.
     pub(crate) fn forward_beside(&self, x: &Tensor, given: &Tensor, of_row: &[usize]) -> Result<Tensor> {
         if !x.device().is_cpu() {
-            let of_row: Vec<u32> = of_row.iter().map(|row| *row as u32).collect();
-            let given = given.index_select(&Tensor::new(of_row, x.device())?, 0)?;
-            return self.forward(&Tensor::cat(&[x, &given], 1)?);
+            return self.forward(&Tensor::cat(&[x, &repeated(given, of_row)?], 1)?);
         }
         let (width, y) = (given.dim(1)?, values(given)?);
         let y = self.host_forward_beside(&values(x)?, &GivenRows { values: &y, width, of_row })?;

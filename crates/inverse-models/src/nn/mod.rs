@@ -36,6 +36,7 @@ pub use coupling::{Coupling, CouplingBlock};
 pub use flow::{Flow, FlowSettings};
 pub(crate) use flow_step::ConditionRows;
 pub use frozen_mlp::FrozenMlp;
+pub(crate) use frozen_mlp::repeated;
 pub(crate) use host_mlp::HostMlp;
 pub(crate) use host_step::{HostStep, host_loss, values};
 #[cfg(feature = "cuda")]
@@ -59,7 +60,10 @@ pub trait TrainableNetwork {
 
     /// Takes a gradient back once the optimiser is done with it; the next step may write its own into the same memory.
     ///
-    /// The training loop calls this with what [`Objective::loss_gradients`] gave it. Nothing has to be done here.
+    /// * `gradient`: that of the parameters, (parameters)
+    ///
+    /// The training loop calls this with what [`Objective::loss_gradients`] gave it; an objective that keeps such a tensor
+    /// for itself keeps a copy. Nothing has to be done here.
     fn reuse_gradient(&self, gradient: Tensor) {
         drop(gradient);
     }

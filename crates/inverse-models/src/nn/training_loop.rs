@@ -6,13 +6,12 @@ use candle_core::{Result as TensorResult, Tensor};
 use inverse_core::{EpochReport, FitContext, FitError, InvalidArgument, Signal, Stream};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::TrainableNetwork;
-use super::checkpoint::{CheckpointFile, Snapshot, TrainingState};
+use super::checkpoint::{CheckpointFile, Snapshot, TrainingState, fingerprint};
 use super::optimizer::{Adam, UpdateRule};
 use super::schedule::{Schedule, ScheduleState};
-use crate::device::backend;
+use crate::device::{backend, on_worker};
 
 /// Raised with every change after which the same settings, data and seed end in other bits: what was trained before
 /// is then trained anew, and checkpoints of before are refused.
@@ -149,6 +148,8 @@ impl LossGradients {
 }
 
 /// What a method tells the loop: its networks and its losses.
+///
+/// An epoch may run on another thread than the one that trains: hence `Sync`.
 pub trait Objective: Sync {
     /// What is trained, for reports and file names.
     fn stage(&self) -> &str;
@@ -363,10 +364,12 @@ impl<'a> Run<'a> {
         let stage = self.objective.stage();
         let mut noise = context.streams().stream(&format!("noise {stage}"), self.state.epoch as u64);
         let training_loss =
-            on_worker(|| self.steps(&order, training, learning_rate, &mut noise)).map_err(backend)?;
+            on_worker(training.x.device(), || self.steps(&order, training, learning_rate, &mut noise))
+                .map_err(backend)?;
         let mut noise = context.streams().stream(&format!("validation noise {stage}"), 0);
         let validation_loss =
-            on_worker(|| self.objective.validation_loss(validation, &mut noise)).map_err(backend)?;
+            on_worker(validation.x.device(), || self.objective.validation_loss(validation, &mut noise))
+                .map_err(backend)?;
         for loss in [training_loss, validation_loss] {
             if !loss.is_finite() {
                 let stage = self.objective.stage().to_owned();
@@ -440,20 +443,4 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
-}
-
-/// Runs `work` on one of the threads that share it: from any other thread each parallel pass, ten or more a step,
-/// would first have to be handed over.
-fn on_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
-}
-
-fn fingerprint(stage: &str, identity: &str, seed: u64) -> String {
-    let mut hash = Sha256::new();
-    for part in [stage, identity, env!("CARGO_PKG_VERSION"), &TRAINING_VERSION.to_string()] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.update(seed.to_le_bytes());
-    hash.finalize().iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

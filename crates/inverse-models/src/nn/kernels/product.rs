@@ -52,55 +52,22 @@ impl WithSimd for Panel<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { left, first, right, width, start, out } = self;
-        for (index, out) in out.chunks_exact_mut(TILE).enumerate() {
-            let first = first + index * TILE;
-            let only = first + 1 == left.rows();
-            if only {
-                by_columns::<S>(
-                    width,
-                    #[inline(always)]
-                    |columns, count| {
-                        let factors = (left, first, right);
-                        match count {
-                            1 => rows::<S, 1, 1>(simd, factors, columns, start, out),
-                            2 => rows::<S, 1, 2>(simd, factors, columns, start, out),
-                            _ => rows::<S, 1, 3>(simd, factors, columns, start, out),
-                        }
-                    },
-                );
-            } else if lanes::<S>() == WIDEST {
-                by_columns::<S>(
-                    width,
-                    #[inline(always)]
-                    |columns, count| {
-                        let factors = (left, first, right);
-                        match count {
-                            1 => rows::<S, TILE, 1>(simd, factors, columns, start, out),
-                            2 => rows::<S, TILE, 2>(simd, factors, columns, start, out),
-                            _ => rows::<S, TILE, 3>(simd, factors, columns, start, out),
-                        }
-                    },
-                );
+        let tiles = self.out.len() / TILE;
+        let mut panel = self;
+        for first in (0..tiles).map(|tile| tile * TILE) {
+            if panel.first + first + 1 == panel.left.rows() {
+                by_columns::<S, 1>(simd, first, panel.width, &mut panel);
             } else {
-                // Half as many registers hold half as many rows.
-                for (index, out) in out.chunks_exact_mut(HALF).enumerate() {
-                    by_columns::<S>(
-                        width,
-                        #[inline(always)]
-                        |columns, count| {
-                            let factors = (left, first + index * HALF, right);
-                            match count {
-                                1 => rows::<S, HALF, 1>(simd, factors, columns, start, out),
-                                2 => rows::<S, HALF, 2>(simd, factors, columns, start, out),
-                                _ => rows::<S, HALF, 3>(simd, factors, columns, start, out),
-                            }
-                        },
-                    );
-                }
+                whole_tile(simd, first, panel.width, &mut panel);
             }
         }
     }
+}
+
+/// A product that is computed piece by piece.
+trait Pieces {
+    /// Computes `M` rows of the output, from row `first` on, by `V` registers from a column on.
+    fn piece<S: Simd, const M: usize, const V: usize>(&mut self, simd: S, first: usize, column: usize);
 }
 
 /// Numbers in a register of the widest vector unit.
@@ -116,13 +83,28 @@ fn lanes<S: Simd>() -> usize {
     size_of::<S::f32s>() / size_of::<f32>()
 }
 
-/// Calls `tile` with the first column and the number of registers (at most three) until `width` columns are done.
+/// The first `width` columns of a tile of rows; half as many registers hold half as many rows.
 #[inline(always)]
-fn by_columns<S: Simd>(width: usize, mut tile: impl FnMut(usize, usize)) {
+fn whole_tile<S: Simd>(simd: S, first: usize, width: usize, pieces: &mut impl Pieces) {
+    if lanes::<S>() == WIDEST {
+        by_columns::<S, TILE>(simd, first, width, pieces);
+    } else {
+        by_columns::<S, HALF>(simd, first, width, pieces);
+        by_columns::<S, HALF>(simd, first + HALF, width, pieces);
+    }
+}
+
+/// The first `width` columns of `M` rows.
+#[inline(always)]
+fn by_columns<S: Simd, const M: usize>(simd: S, first: usize, width: usize, pieces: &mut impl Pieces) {
     let mut column = 0;
     while column < width {
         let count = (width - column).div_ceil(lanes::<S>()).min(BESIDE);
-        tile(column, count);
+        match count {
+            1 => pieces.piece::<S, M, 1>(simd, first, column),
+            2 => pieces.piece::<S, M, 2>(simd, first, column),
+            _ => pieces.piece::<S, M, BESIDE>(simd, first, column),
+        }
         column += count * lanes::<S>();
     }
 }
@@ -146,33 +128,29 @@ fn store<S: Simd, const M: usize, const V: usize>(
     }
 }
 
-/// `M` rows by `V` registers of left · right.
-#[inline(always)]
-fn rows<S: Simd, const M: usize, const V: usize>(
-    simd: S,
-    (left, first, right): (&PanelMatrix, usize, &[PanelRow]),
-    column: usize,
-    start: Start<'_>,
-    out: &mut [PanelRow],
-) {
-    let mut sums: [[S::f32s; V]; M] = std::array::from_fn(|row| match start {
-        Start::Row(start) => load::<S, V>(start, column),
-        Start::Own => load::<S, V>(&out[row], column),
-    });
-    for (panel, right) in right.chunks(PANEL).enumerate() {
-        let (left, _) = left.part(panel, first, M).as_chunks::<M>();
-        let Some(left) = left.first() else { return };
-        for (term, right) in right.iter().enumerate().take(PANEL) {
-            let right = load::<S, V>(right, column);
-            for (sums, left) in sums.iter_mut().zip(left) {
-                let factor = simd.splat_f32s(left.0[term]);
-                for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = simd.mul_add_f32s(factor, right, *sum);
+impl Pieces for Panel<'_> {
+    #[inline(always)]
+    fn piece<S: Simd, const M: usize, const V: usize>(&mut self, simd: S, first: usize, column: usize) {
+        let out = &mut self.out[first..first + M];
+        let mut sums: [[S::f32s; V]; M] = std::array::from_fn(|row| match self.start {
+            Start::Row(start) => load::<S, V>(start, column),
+            Start::Own => load::<S, V>(&out[row], column),
+        });
+        for (panel, right) in self.right.chunks(PANEL).enumerate() {
+            let (left, _) = self.left.part(panel, self.first + first, M).as_chunks::<M>();
+            let Some(left) = left.first() else { return };
+            for (term, right) in right.iter().enumerate().take(PANEL) {
+                let right = load::<S, V>(right, column);
+                for (sums, left) in sums.iter_mut().zip(left) {
+                    let factor = simd.splat_f32s(left.0[term]);
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum = simd.mul_add_f32s(factor, right, *sum);
+                    }
                 }
             }
         }
+        store::<S, M, V>(&sums, column, out);
     }
-    store::<S, M, V>(&sums, column, out);
 }
 
 /// out = leftᵀ · right, for one tile of columns of `left` and one panel of `right`.
@@ -202,59 +180,28 @@ impl WithSimd for Transposed<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { left, first, right, width, out } = self;
-        if lanes::<S>() == WIDEST {
-            by_columns::<S>(
-                width,
-                #[inline(always)]
-                |columns, count| {
-                    let factors = (left, first, right);
-                    match count {
-                        1 => columns_of::<S, TILE, 1>(simd, factors, columns, out),
-                        2 => columns_of::<S, TILE, 2>(simd, factors, columns, out),
-                        _ => columns_of::<S, TILE, 3>(simd, factors, columns, out),
-                    }
-                },
-            );
-        } else {
-            for (index, out) in out.chunks_exact_mut(HALF).enumerate() {
-                by_columns::<S>(
-                    width,
-                    #[inline(always)]
-                    |columns, count| {
-                        let factors = (left, first + index * HALF, right);
-                        match count {
-                            1 => columns_of::<S, HALF, 1>(simd, factors, columns, out),
-                            2 => columns_of::<S, HALF, 2>(simd, factors, columns, out),
-                            _ => columns_of::<S, HALF, 3>(simd, factors, columns, out),
-                        }
-                    },
-                );
-            }
-        }
+        let mut product = self;
+        whole_tile(simd, 0, product.width, &mut product);
     }
 }
 
-/// `M` columns of `left` by `V` registers of leftᵀ · right.
-#[inline(always)]
-fn columns_of<S: Simd, const M: usize, const V: usize>(
-    simd: S,
-    (left, first, right): (&[PanelRow], usize, &[PanelRow]),
-    column: usize,
-    out: &mut [PanelRow],
-) {
-    let mut sums = [[simd.splat_f32s(0.0); V]; M];
-    for (left, right) in left.iter().zip(right) {
-        let right = load::<S, V>(right, column);
-        let factors: [f32; M] = std::array::from_fn(|index| left.0[first..first + M][index]);
-        for (sums, factor) in sums.iter_mut().zip(factors) {
-            let factor = simd.splat_f32s(factor);
-            for (sum, right) in sums.iter_mut().zip(right) {
-                *sum = simd.mul_add_f32s(factor, right, *sum);
+impl Pieces for Transposed<'_> {
+    #[inline(always)]
+    fn piece<S: Simd, const M: usize, const V: usize>(&mut self, simd: S, first: usize, column: usize) {
+        let mut sums = [[simd.splat_f32s(0.0); V]; M];
+        let place = self.first + first;
+        for (left, right) in self.left.iter().zip(self.right) {
+            let right = load::<S, V>(right, column);
+            let factors: [f32; M] = std::array::from_fn(|index| left.0[place..place + M][index]);
+            for (sums, factor) in sums.iter_mut().zip(factors) {
+                let factor = simd.splat_f32s(factor);
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = simd.mul_add_f32s(factor, right, *sum);
+                }
             }
         }
+        store::<S, M, V>(&sums, column, &mut self.out[first..first + M]);
     }
-    store::<S, M, V>(&sums, column, out);
 }
 
 #[cfg(test)]
