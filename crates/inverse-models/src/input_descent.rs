@@ -5,13 +5,16 @@ use inverse_core::InvalidArgument;
 use serde::{Deserialize, Serialize};
 
 use crate::boundary_loss::BoundaryLoss;
+#[cfg(feature = "cuda")]
+use crate::descent_rate::Cosine;
+use crate::descent_rate::DescentRate;
+#[cfg(feature = "cuda")]
+use crate::descent_rows::{BETA1, BETA2, EPSILON};
+use crate::descent_rows::{DescentEnd, DescentRows, Evaluation, RestRule};
 use crate::ensemble::loss_and_gradient;
-use crate::nn::{FrozenMlp, PLATEAU_THRESHOLD, Schedule};
-
-/// Adam's constants; the paper cites them as published.
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
+#[cfg(feature = "cuda")]
+use crate::nn::PLATEAU_THRESHOLD;
+use crate::nn::{FrozenMlp, Schedule};
 
 /// How designs descend on the surrogate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +40,17 @@ pub struct InputDescentSettings {
     /// cannot tell apart. The processor rounds nothing, whatever this says.
     #[serde(default = "default_full_precision_share")]
     pub full_precision_share: f64,
+    /// A start rests once going on could lower the loss of no proposal by more than this; `None` lets all starts take all
+    /// steps, as the paper's do and those of all presets.
+    ///
+    /// In units of the loss: squared error in standardised units, each y of variance 1. What a start could still gain is
+    /// bounded by its gradient's slope over the way that the rates to come allow, and by 0, below which no loss falls:
+    /// a bound that is certain where the loss is convex along the way. A start that cannot get past the last of the
+    /// asked-for designs by more than the tolerance rests, and so does one of them that cannot get better; so few
+    /// proposals from many starts take a part of the time. Under a plateau schedule, where the starts of a target share
+    /// a rate, they rest together. On a GPU one network's starts take all steps, whatever this says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<f64>,
 }
 
 fn default_full_precision_share() -> f64 {
@@ -51,6 +65,7 @@ impl Default for InputDescentSettings {
             schedule: Schedule::Cosine { last: 1e-4 },
             boundary_weight: 0.01,
             full_precision_share: default_full_precision_share(),
+            tolerance: Some(1e-8),
         }
     }
 }
@@ -71,6 +86,11 @@ impl InputDescentSettings {
             let found = self.full_precision_share;
             return Err(InvalidArgument::new("full_precision_share", "a share from 0 to 1", found));
         }
+        if let Some(tolerance) = self.tolerance
+            && !(tolerance >= 0.0 && tolerance.is_finite())
+        {
+            return Err(InvalidArgument::new("tolerance", "a number of at least 0", tolerance));
+        }
         self.schedule.validate()
     }
 }
@@ -85,23 +105,8 @@ pub(crate) struct InputDescent<'a> {
     /// Weight of each output's squared error.
     pub(crate) weights: &'a [f32],
     pub(crate) boundary: &'a BoundaryLoss,
-}
-
-/// The best point that each row saw on its way.
-pub(crate) struct DescentEnd {
-    /// (rows, `dim_x`).
-    pub(crate) designs: Tensor,
-    /// Squared error plus boundary loss, (rows).
-    pub(crate) losses: Tensor,
-    /// Squared error, with the members' disagreement, alone, (rows).
-    pub(crate) errors: Tensor,
-}
-
-/// Loss and gradient of all rows at one point.
-struct Evaluation {
-    loss: Tensor,
-    error: Tensor,
-    gradient: Tensor,
+    /// The best end points of each target that will be looked at.
+    pub(crate) wanted: usize,
 }
 
 impl InputDescent<'_> {
@@ -112,33 +117,28 @@ impl InputDescent<'_> {
         if starts.device().is_cuda() && self.networks.len() == 1 {
             return self.run_on_cuda(starts, y);
         }
-        let (targets, outputs) = y.dims2()?;
-        let rows = starts.dim(0)?;
-        let y = y.unsqueeze(1)?.broadcast_as((targets, rows / targets, outputs))?;
-        let y = &y.contiguous()?.reshape((rows, outputs))?;
-        let mut x = starts.clone();
-        let mut evaluation = self.evaluate(&x, y)?;
-        let mut end = DescentEnd {
-            designs: x.clone(),
-            losses: evaluation.loss.clone(),
-            errors: evaluation.error.clone(),
-        };
-        let mut first = x.zeros_like()?;
-        let mut second = x.zeros_like()?;
-        let mut rates = Rates::new(self.settings, targets, &x)?;
+        let targets = y.dim(0)?;
+        let mut rows = DescentRows::new(starts, targets)?;
+        let mut goals = rows.gather(y)?;
+        let mut evaluation = self.evaluate(&rows, &goals)?;
+        rows.keep_better(&evaluation);
+        let mut rate = DescentRate::new(self.settings, targets);
         for step in 1..=self.settings.steps {
-            let gradient = &evaluation.gradient;
-            first = ((first * BETA1)? + (gradient * (1.0 - BETA1))?)?;
-            second = ((second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
-            let power = step.min(1 << 30) as i32;
-            let (bias1, bias2) = (1.0 - BETA1.powi(power), 1.0 - BETA2.powi(power));
-            let direction = ((&first / bias1)? / ((&second / bias2)?.sqrt()? + EPSILON)?)?;
-            x = (x - rates.scale(&direction)?)?;
-            evaluation = self.evaluate(&x, y)?;
-            end.keep_better(&x, &evaluation)?;
-            rates.advance(step, &evaluation.loss)?;
+            rows.step(step, &evaluation.gradient, |target| rate.of(target));
+            evaluation = self.evaluate(&rows, &goals)?;
+            rows.keep_better(&evaluation);
+            rate.advance(rows.targets(), &evaluation.loss);
+            let Some(tolerance) = self.settings.tolerance else { continue };
+            let rule = RestRule { wanted: self.wanted, tolerance, together: rate.is_shared_by_loss() };
+            let rested = rows.rest(&mut evaluation, rule, |target| rate.reach(target));
+            if rows.is_empty() {
+                break;
+            }
+            if rested {
+                goals = rows.gather(y)?;
+            }
         }
-        Ok(end)
+        Ok(rows.into_end())
     }
 
     /// The same, without a round trip to the host between the first step and the last.
@@ -149,7 +149,8 @@ impl InputDescent<'_> {
         let (first, steps) = (settings.learning_rate, settings.steps);
         let (rates, plateau) = match settings.schedule {
             Schedule::Cosine { last } => {
-                ((0..steps).map(|step| cosine_rate(settings, last, step) as f32).collect(), None)
+                let cosine = Cosine { first, last, steps };
+                ((0..steps).map(|step| cosine.rate(step) as f32).collect(), None)
             }
             Schedule::Plateau { factor, patience, lowest } => {
                 let plateau = CudaPlateau {
@@ -177,98 +178,92 @@ impl InputDescent<'_> {
             constants: (BETA1, BETA2, EPSILON),
         };
         let [designs, losses, errors] = descent.run(starts, y)?;
-        Ok(DescentEnd { designs, losses, errors })
+        Ok(DescentEnd {
+            designs: designs.flatten_all()?.to_vec1()?,
+            losses: losses.to_vec1()?,
+            errors: errors.to_vec1()?,
+        })
     }
 
-    fn evaluate(&self, x: &Tensor, y: &Tensor) -> Result<Evaluation> {
+    fn evaluate(&self, rows: &DescentRows, y: &Tensor) -> Result<Evaluation> {
+        let x = &rows.designs(y.device())?;
         let (error, gradient) = match self.networks[..] {
             [network] => network.error_and_gradient(x, y, self.weights)?,
             _ => loss_and_gradient(&self.networks, x, y, self.weights, self.disagreement)?,
         };
         let weight = self.settings.boundary_weight;
         if weight == 0.0 {
-            return Ok(Evaluation { loss: error.clone(), error, gradient });
+            return Evaluation::new(&error, &error, &gradient);
         }
         let (boundary, boundary_gradient) = self.boundary.value_and_gradient(x)?;
         let loss = (&error + (boundary * weight)?)?;
         let gradient = (gradient + (boundary_gradient * weight)?)?;
-        Ok(Evaluation { loss, error, gradient })
+        Evaluation::new(&loss, &error, &gradient)
     }
 }
 
-impl DescentEnd {
-    fn keep_better(&mut self, x: &Tensor, evaluation: &Evaluation) -> Result<()> {
-        let better = evaluation.loss.lt(&self.losses)?;
-        self.designs =
-            better.unsqueeze(1)?.broadcast_as(x.shape())?.contiguous()?.where_cond(x, &self.designs)?;
-        self.losses = better.where_cond(&evaluation.loss, &self.losses)?;
-        self.errors = better.where_cond(&evaluation.error, &self.errors)?;
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::nn::Activation;
+
+    /// Losses of each target, best first.
+    fn ranked(settings: &InputDescentSettings, wanted: usize) -> Vec<Vec<f32>> {
+        // y = x₁ + x₂ / 2: the loss is convex, so that the bound is certain.
+        let device = &Device::Cpu;
+        let layers = vec![(vec![1.0, 0.5], vec![0.0])];
+        let network = FrozenMlp::from_layers(layers, Activation::Relu, device).unwrap();
+        let boundary = BoundaryLoss { center: vec![0.0; 2], half_range: vec![1.0; 2] };
+        let descent = InputDescent {
+            networks: vec![&network],
+            disagreement: 0.0,
+            settings,
+            weights: &[1.0],
+            boundary: &boundary,
+            wanted,
+        };
+        let starts: Vec<f32> = (0..80).map(|index| ((index * 37 % 80) as f32 - 40.0) / 40.0).collect();
+        let starts = Tensor::from_vec(starts, (40, 2), device).unwrap();
+        // The second target is out of reach inside the domain, the boundary loss keeps it from 0.
+        let y = Tensor::new(&[[0.3_f32], [2.0]], device).unwrap();
+        let end = descent.run(&starts, &y).unwrap();
+        end.losses
+            .chunks(20)
+            .map(|losses| {
+                let mut losses = losses.to_vec();
+                losses.sort_by(f32::total_cmp);
+                losses
+            })
+            .collect()
     }
-}
 
-/// The learning rate: one for all, or one a target where plateaus decide. Everything stays on the device.
-enum Rates<'a> {
-    Common { settings: &'a InputDescentSettings, last: f64, rate: f64 },
-    PerTarget { rate: Tensor, best: Tensor, stale: Tensor, factor: f64, patience: f64, lowest: f64 },
-}
-
-impl<'a> Rates<'a> {
-    fn new(settings: &'a InputDescentSettings, targets: usize, like: &Tensor) -> Result<Self> {
-        let first = settings.learning_rate;
-        Ok(match settings.schedule {
-            Schedule::Cosine { last } => Self::Common { settings, last, rate: first },
-            Schedule::Plateau { factor, patience, lowest } => {
-                let fill = |value: f64| Tensor::full(value as f32, (targets, 1, 1), like.device());
-                Self::PerTarget {
-                    rate: fill(first)?,
-                    best: fill(f64::INFINITY)?,
-                    stale: fill(0.0)?,
-                    factor,
-                    patience: patience as f64,
-                    lowest: lowest.min(first),
+    #[test]
+    fn resting_starts_cost_no_proposal_more_than_the_tolerance() {
+        for schedule in
+            [Schedule::Cosine { last: 1e-4 }, Schedule::Plateau { factor: 0.5, patience: 5, lowest: 1e-6 }]
+        {
+            let full = InputDescentSettings { schedule, tolerance: None, ..Default::default() };
+            let full_losses = ranked(&full, 20);
+            for tolerance in [0.0, 1e-6, 1e-3] {
+                let resting = InputDescentSettings { tolerance: Some(tolerance), ..full.clone() };
+                for wanted in [1, 5, 20] {
+                    let losses = ranked(&resting, wanted);
+                    for (losses, full_losses) in losses.iter().zip(&full_losses) {
+                        for (loss, full_loss) in losses.iter().zip(full_losses).take(wanted) {
+                            let rise = f64::from(loss - full_loss);
+                            assert!(rise <= tolerance, "{schedule:?} {tolerance} {wanted}: {rise}");
+                        }
+                    }
+                    // A loose tolerance must show, or nothing has rested.
+                    assert_eq!(
+                        losses == full_losses,
+                        tolerance == 0.0 && wanted == 20,
+                        "{tolerance} {wanted}"
+                    );
                 }
             }
-        })
-    }
-
-    /// direction · rate.
-    fn scale(&self, direction: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Common { rate, .. } => direction * *rate,
-            Self::PerTarget { rate, .. } => {
-                let (rows, columns) = direction.dims2()?;
-                let targets = rate.dim(0)?;
-                let grouped = direction.reshape((targets, rows / targets, columns))?;
-                grouped.broadcast_mul(rate)?.reshape((rows, columns))
-            }
         }
     }
-
-    fn advance(&mut self, step: usize, loss: &Tensor) -> Result<()> {
-        match self {
-            Self::Common { settings, last, rate } => {
-                *rate = cosine_rate(settings, *last, step);
-            }
-            Self::PerTarget { rate, best, stale, factor, patience, lowest } => {
-                let targets = rate.dim(0)?;
-                let mean = loss.reshape((targets, 1, ()))?.mean_keepdim(2)?;
-                let fell = mean.lt(&(&*best * (1.0 - PLATEAU_THRESHOLD))?)?;
-                *best = fell.where_cond(&mean, best)?;
-                *stale = fell.where_cond(&stale.zeros_like()?, &(&*stale + 1.0)?)?;
-                let reduce = stale.gt(*patience)?;
-                let reduced = (&*rate * *factor)?.maximum(*lowest)?.minimum(&*rate)?;
-                *rate = reduce.where_cond(&reduced, rate)?;
-                *stale = reduce.where_cond(&stale.zeros_like()?, stale)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The rate after `step` steps.
-fn cosine_rate(settings: &InputDescentSettings, last: f64, step: usize) -> f64 {
-    let progress = step as f64 / settings.steps as f64;
-    let height = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-    last + (settings.learning_rate - last) * height
 }

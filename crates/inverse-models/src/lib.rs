@@ -49,6 +49,8 @@ mod cinn;
 mod cvae;
 mod cvae_presets;
 mod damped_step;
+mod descent_rate;
+mod descent_rows;
 mod deterministic_proposals;
 mod device;
 mod direct_regression;

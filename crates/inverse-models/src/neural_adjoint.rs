@@ -22,6 +22,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::boundary_loss::BoundaryLoss;
+use crate::descent_rows::DescentEnd;
 use crate::device::propose_backend;
 use crate::ensemble::{EnsembleSettings, fit_others};
 use crate::host_network::JacobianNetwork;
@@ -29,7 +30,7 @@ use crate::input_descent::{InputDescent, InputDescentSettings};
 use crate::levenberg_marquardt::LevenbergMarquardtSettings;
 use crate::nn::HostMlp;
 use crate::presets::PresetMethod;
-use crate::standardized_data::{array, tensor};
+use crate::standardized_data::tensor;
 use crate::starts::{Screen, StartSource, Starts};
 use crate::surrogate::{RegressionSettings, Surrogate};
 use crate::weighted_surrogate::{RankedEnds, Reach, WeightedSurrogate};
@@ -323,14 +324,16 @@ impl NeuralAdjointModel {
             settings: &self.settings.descent,
             weights: &weights,
             boundary: source.boundary,
+            wanted: n,
         };
         let device = &self.surrogate.device;
         let end = tensor(starts.view(), device)
             .and_then(|starts| descent.run(&starts, &tensor(y.view(), device)?))
             .map_err(propose_backend)?;
-        let designs = array(&end.designs).map_err(propose_backend)?;
-        let losses = end.losses.to_vec1::<f32>().map_err(propose_backend)?;
-        let errors = end.errors.to_vec1::<f32>().map_err(propose_backend)?;
+        let DescentEnd { designs, losses, errors } = end;
+        let designs = designs.into_iter().map(f64::from).collect();
+        let designs = Array2::from_shape_vec(starts.dim(), designs)
+            .map_err(|error| ProposeError::Backend(Box::new(error)))?;
         let best: Vec<usize> = (0..targets)
             .flat_map(|target| {
                 let mut order: Vec<usize> = (target * count..(target + 1) * count).collect();

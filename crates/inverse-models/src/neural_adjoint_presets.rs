@@ -21,6 +21,7 @@ impl PresetMethod for NeuralAdjoint {
             learning_rate: 0.3,
             schedule: Schedule::Cosine { last: 1e-4 },
             boundary_weight: 0.01,
+            tolerance: None,
             ..InputDescentSettings::default()
         };
         match source {
@@ -74,6 +75,7 @@ fn authors_preset(task: &str) -> Result<NeuralAdjoint, InvalidArgument> {
             schedule: Schedule::Plateau { factor: 0.5, patience: 10, lowest: 1e-6 },
             // Ten times the mean over D4's eight variables; a tenth of the sum for the others.
             boundary_weight: if is_metamaterial { 10.0 / 8.0 } else { 0.1 },
+            tolerance: None,
             ..InputDescentSettings::default()
         },
         levenberg_marquardt: None,

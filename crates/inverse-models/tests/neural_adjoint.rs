@@ -103,12 +103,40 @@ fn same_seed_same_bits_whatever_the_thread_count() {
 }
 
 #[test]
+fn resting_starts_leave_proposals_as_good_as_they_were() {
+    let model = sine_model();
+    let y = array![[-0.3], [1.2], [0.9], [1.9]];
+    let NeuralAdjoint { start_count, starts, ref descent, .. } = *model.settings();
+    let predicted = |tolerance, wanted| {
+        // Without the boundary loss a proposal's predicted error is its loss.
+        let descent = InputDescentSettings { tolerance, boundary_weight: 0.0, ..descent.clone() };
+        let model = model.with_inference(start_count, starts, descent).unwrap();
+        let proposals =
+            model.propose(y.view(), wanted, &mut RandomStreams::new(7).stream("propose", 0)).unwrap();
+        proposals.predicted_errors().unwrap().to_owned()
+    };
+    // In the data's units an error is the loss times y's variance, about 1.3.
+    for (tolerance, largest) in [(1e-6, 2e-6), (1e-8, 2e-8)] {
+        for wanted in [1, 10, 200] {
+            let rise = predicted(Some(tolerance), wanted) - predicted(None, wanted);
+            assert!(rise.iter().all(|rise| *rise <= largest), "{tolerance} {wanted}: {rise}");
+            assert!(rise.iter().any(|rise| *rise != 0.0), "nothing has rested");
+        }
+    }
+}
+
+#[test]
 fn later_targets_do_not_change_earlier_ones() {
     // Narrow networks and few starts: matrix products of few numbers take another path through the kernel.
     let mut narrow = small();
     (narrow.surrogate.hidden, narrow.surrogate.training.epochs) = (vec![8; 2], 3);
     narrow.start_count = 20;
-    for model in [sine_model(), &train(&narrow, 500)] {
+    let narrow = train(&narrow, 500);
+    // Starts rest at their own pace: what still descends beside them must not matter.
+    let NeuralAdjoint { start_count, starts, descent, .. } = narrow.settings().clone();
+    let descent = InputDescentSettings { tolerance: Some(1e-6), ..descent };
+    let resting = narrow.with_inference(start_count, starts, descent).unwrap();
+    for model in [sine_model(), &narrow, &resting] {
         let propose = |y: Array2<f64>| {
             model.propose(y.view(), 5, &mut RandomStreams::new(5).stream("propose", 0)).unwrap()
         };
@@ -161,6 +189,8 @@ fn settings_are_checked_before_training() {
     refused(|m| m.descent.steps = 0, "steps");
     refused(|m| m.descent.learning_rate = f64::NAN, "learning_rate");
     refused(|m| m.descent.boundary_weight = -1.0, "boundary_weight");
+    refused(|m| m.descent.tolerance = Some(-1.0), "tolerance");
+    refused(|m| m.descent.tolerance = Some(f64::NAN), "tolerance");
     refused(|m| m.surrogate.hidden = vec![0], "hidden");
     refused(|m| m.surrogate.hidden = vec![usize::MAX], "hidden");
     refused(|m| m.surrogate.training.epochs = 0, "epochs");
