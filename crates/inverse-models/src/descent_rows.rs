@@ -156,8 +156,9 @@ impl DescentRows {
                 let slope: f64 = gradient.iter().map(|slope| f64::from(slope.abs())).sum();
                 let lowest = (f64::from(evaluation.loss[row]) - slope * reach).max(0.0);
                 let best = f64::from(self.end.losses[self.starts[row]].min(worst));
+                let gain = best - lowest;
                 // What is no number does not rest.
-                !(best - lowest <= rule.tolerance)
+                gain > rule.tolerance || gain.is_nan()
             }));
             if rule.together && stays[first..].contains(&true) {
                 stays[first..].fill(true);
