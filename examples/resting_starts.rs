@@ -61,7 +61,7 @@ fn propose(
     model: &NeuralAdjointModel,
     y: ArrayView2<'_, f64>,
     wanted: usize,
-    streams: &RandomStreams,
+    streams: RandomStreams,
 ) -> Result<(Vec<Proposals>, f64), StudyError> {
     let mut rng = streams.stream("starts", 0);
     let start = Instant::now();
@@ -122,10 +122,10 @@ fn study(name: &str, arguments: &Arguments, rows: &mut Vec<Row>) -> Result<(), S
     };
     let variance = data.y().var_axis(Axis(0), 0.0).mean().unwrap_or(f64::NAN);
     for wanted in WANTED {
-        let (full, full_time) = propose(&with(None)?, targets.y(), wanted, &streams)?;
+        let (full, full_time) = propose(&with(None)?, targets.y(), wanted, streams)?;
         let full_errors = errors(&*task, &full, targets.y(), wanted)?;
         for tolerance in TOLERANCES {
-            let (resting, time) = propose(&with(Some(tolerance))?, targets.y(), wanted, &streams)?;
+            let (resting, time) = propose(&with(Some(tolerance))?, targets.y(), wanted, streams)?;
             let errors = errors(&*task, &resting, targets.y(), wanted)?;
             let (difference, difference_half_width) = difference(&errors, &full_errors);
             rows.push(Row {
