@@ -1,11 +1,11 @@
 //! For tests: a loss's gradient, by candle and by hand, against finite differences.
 
 use approx::assert_abs_diff_eq;
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use inverse_core::{RandomStreams, Stream};
 
 use crate::latent_sampling::standard_normal;
-use crate::nn::{Objective, Pairs};
+use crate::nn::{Adam, Objective, Pairs, UpdateRule, Updates};
 
 /// Pairs of standard normal numbers.
 pub(crate) fn random_pairs(rows: usize, dim_x: usize, dim_y: usize) -> Pairs {
@@ -34,6 +34,7 @@ pub(crate) fn check_gradient(objective: &dyn Objective, pairs: &Pairs) {
         let allowed = 1e-4 * norm(reference) + 1e-6 * size;
         assert!(difference <= allowed, "network {index}: {difference} above {allowed}");
     }
+    check_step(objective, pairs, &by_hand.parameters);
     for (index, network) in objective.networks().into_iter().enumerate() {
         let start = network.parameters().copy().unwrap().detach();
         let gradient = gradients.get(network.parameters()).unwrap();
@@ -53,6 +54,30 @@ pub(crate) fn check_gradient(objective: &dyn Objective, pairs: &Pairs) {
         let tolerance = 0.01 * norm(gradient) + 2e-4 * size;
         assert_abs_diff_eq!(f64::from(slope), difference, epsilon = tolerance);
         assert!(norm(gradient) > 0.0, "network {index} has a gradient");
+    }
+}
+
+/// A step moves each network's parameters, bit by bit, as Adam does by these gradients; they are put back.
+///
+/// The second step writes its gradients into the memory of the first.
+fn check_step(objective: &dyn Objective, pairs: &Pairs, gradients: &[Option<Tensor>]) {
+    let networks = objective.networks();
+    let rule = UpdateRule { rate: 1e-3, l2: 1e-2, limit: Some(0.5) };
+    let starts: Vec<Tensor> =
+        networks.iter().map(|network| network.parameters().copy().unwrap().detach()).collect();
+    for _ in 0..2 {
+        let mut adams: Vec<Adam> =
+            networks.iter().map(|network| Adam::new(network.parameters()).unwrap()).collect();
+        let mut noise = RandomStreams::new(5).stream("noise", 0);
+        objective.step(pairs, &mut noise, &mut Updates::new(&networks, &mut adams, rule)).unwrap();
+        for ((network, start), gradient) in networks.iter().zip(&starts).zip(gradients) {
+            let expected = Var::from_tensor(start).unwrap();
+            let mut adam = Adam::new(&expected).unwrap();
+            adam.step(&expected, gradient.as_ref().unwrap(), &rule).unwrap();
+            let moved = network.parameters().to_vec1::<f32>().unwrap();
+            assert_eq!(moved, expected.to_vec1::<f32>().unwrap());
+            network.parameters().set(start).unwrap();
+        }
     }
 }
 

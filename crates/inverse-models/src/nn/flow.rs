@@ -105,6 +105,11 @@ impl Flow<Mlp> {
         networks
     }
 
+    /// As [`Flow::networks`], by their type.
+    pub(super) fn subnets(&self) -> impl Iterator<Item = &Mlp> {
+        self.blocks.iter().flat_map(|block| block.first.iter().chain([&block.second]))
+    }
+
     /// The flow with its weights fixed.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::coupling::CouplingBlock;
 use super::flow::Flow;
-use super::host_step::{HostStep, values};
+use super::host_step::{HostStep, Receive, values};
 use super::kernels::{CouplingPass, GivenRows};
 use super::{FrozenMlp, Mlp};
 
@@ -165,17 +165,20 @@ fn places(permutation: &[u32]) -> Vec<usize> {
 }
 
 impl Flow<Mlp> {
-    /// The loss of z and the gradient of each network, in the order of [`Flow::networks`].
+    /// The loss of z; hands over the gradient of each network as soon as it is there.
     ///
     /// * `x`: (rows, width), changed into z; `loss`: from z and the rows' log-determinants, gives the loss and
     ///   turns z into its gradient; the loss falls by the mean of the log-determinants
+    /// * `receive`: takes a network's place in [`Flow::networks`] and its gradient, from the last network to the first;
+    ///   that network's parameters are not needed any more
     pub(crate) fn host_step(
         &self,
         mut x: Vec<f64>,
         rows: usize,
         condition: Condition<'_>,
         loss: impl FnOnce(&mut [f64], &[f64]) -> f64,
-    ) -> Result<(f64, Vec<Tensor>)> {
+        receive: &mut Receive<'_>,
+    ) -> Result<f64> {
         let width = x.len() / rows;
         let mut log = vec![0.0; rows];
         let mut halves = Vec::new();
@@ -193,7 +196,17 @@ impl Flow<Mlp> {
         }
         let loss = loss(&mut x, &log);
         let log_gradient = -1.0 / rows as f64;
-        let mut gradients = Vec::new();
+        let mut waiting: Vec<(usize, &Mlp)> = self.subnets().enumerate().collect();
+        // The one that came last in the step before.
+        let mut last = waiting.first().map(|(_, subnet)| *subnet);
+        let mut hand_over = |half: Half<'_>, changed: &mut [f64], other: &mut [f64], wants_other| {
+            let Some((place, subnet)) = waiting.pop() else { bail!("a half for each subnet") };
+            // A flow's subnets have one shape as a rule, and need memory for one gradient at a time.
+            if let Some(last) = last.replace(subnet) {
+                subnet.take_gradient_memory_of(last);
+            }
+            receive(place, half.backward(changed, other, log_gradient, wants_other)?)
+        };
         for (index, (block, (first_half, second_half))) in self.blocks.iter().zip(halves).enumerate().rev() {
             let mut unmixed = vec![0.0; x.len()];
             for (unmixed, x) in unmixed.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
@@ -205,14 +218,13 @@ impl Flow<Mlp> {
             let has_first = first_half.is_some();
             // What the first block's first subnet sees is data.
             let wants = has_first || index > 0;
-            gradients.push(second_half.backward(&mut second, &mut first, log_gradient, wants)?);
+            hand_over(second_half, &mut second, &mut first, wants)?;
             if let Some(half) = first_half {
-                gradients.push(half.backward(&mut first, &mut second, log_gradient, index > 0)?);
+                hand_over(half, &mut first, &mut second, index > 0)?;
             }
             join(&mut x, width, (&first, block.first_width), &second, |column| column);
         }
-        gradients.reverse();
-        Ok((loss, gradients))
+        Ok(loss)
     }
 }
 

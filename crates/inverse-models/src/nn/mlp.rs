@@ -205,6 +205,15 @@ impl Mlp {
         }
     }
 
+    /// Takes over the memory that another network keeps for its gradient, where the shapes agree.
+    pub(super) fn take_gradient_memory_of(&self, other: &Self) {
+        // The lock is given back first: both may be the same network.
+        let kept = other.gradient.lock().ok().and_then(|mut kept| kept.take());
+        if let Some(gradient) = kept {
+            self.reuse_gradient(gradient);
+        }
+    }
+
     pub(super) fn return_workspace(&self, workspace: TrainingWorkspace) {
         if let Ok(mut waiting) = self.workspaces.lock() {
             waiting.push(workspace);

@@ -26,6 +26,7 @@ mod spline;
 mod spline_tests;
 mod training_loop;
 mod training_op;
+mod updates;
 
 use candle_core::{Result, Tensor, Var};
 
@@ -38,17 +39,20 @@ pub(crate) use flow_step::ConditionRows;
 pub use frozen_mlp::FrozenMlp;
 pub(crate) use frozen_mlp::repeated;
 pub(crate) use host_mlp::HostMlp;
-pub(crate) use host_step::{HostStep, host_loss, values};
+pub(crate) use host_step::{HostStep, Receive, collected, host_loss, host_scalar, values};
 #[cfg(feature = "cuda")]
 pub(crate) use kernels::cuda::{CudaDescent, Plateau as CudaPlateau, prepare as prepare_cuda};
 pub(crate) use kernels::squared_distance;
 pub use mlp::{Mlp, MlpSettings};
+#[cfg(test)]
+pub(crate) use optimizer::{Adam, UpdateRule};
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;
 pub use training_loop::{
     EpochLosses, LossGradients, Objective, Pairs, TRAINING_VERSION, TrainingReport, TrainingSettings, train,
     train_earlier_stage,
 };
+pub use updates::Updates;
 
 /// What the training loop needs of a network: everything that a checkpoint must hold.
 pub trait TrainableNetwork {
@@ -62,8 +66,8 @@ pub trait TrainableNetwork {
     ///
     /// * `gradient`: that of the parameters, (parameters)
     ///
-    /// The training loop calls this with what [`Objective::loss_gradients`] gave it; an objective that keeps such a tensor
-    /// for itself keeps a copy. Nothing has to be done here.
+    /// [`Updates`] calls this with what it was given, by [`Objective::loss_gradients`] as a rule; an objective that keeps
+    /// such a tensor for itself keeps a copy. Nothing has to be done here.
     fn reuse_gradient(&self, gradient: Tensor) {
         drop(gradient);
     }

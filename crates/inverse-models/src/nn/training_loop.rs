@@ -7,10 +7,10 @@ use inverse_core::{EpochReport, FitContext, FitError, InvalidArgument, Signal, S
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::TrainableNetwork;
 use super::checkpoint::{CheckpointFile, Snapshot, TrainingState, fingerprint};
 use super::optimizer::{Adam, UpdateRule};
 use super::schedule::{Schedule, ScheduleState};
+use super::{TrainableNetwork, Updates};
 use crate::device::{backend, on_worker};
 
 /// Raised with every change after which the same settings, data and seed end in other bits: what was trained before
@@ -174,6 +174,17 @@ pub trait Objective: Sync {
     /// As [`Objective::training_loss`].
     fn loss_gradients(&self, batch: &Pairs, noise: &mut Stream) -> TensorResult<LossGradients> {
         LossGradients::by_candle(self, batch, noise)
+    }
+
+    /// One step: hands each network's gradient to `updates`; gives the loss.
+    ///
+    /// A method with many networks may hand over each gradient as soon as it is there, while it and the parameters
+    /// still lie in the caches.
+    ///
+    /// # Errors
+    /// As [`Objective::training_loss`].
+    fn step(&self, batch: &Pairs, noise: &mut Stream, updates: &mut Updates<'_>) -> TensorResult<Tensor> {
+        updates.apply_all(self.loss_gradients(batch, noise)?)
     }
 
     /// The loss of held-out pairs, as the finished model would have it.
@@ -400,14 +411,8 @@ impl<'a> Run<'a> {
             let rows = order.narrow(0, start, size)?;
             let batch =
                 Pairs { x: training.x.index_select(&rows, 0)?, y: training.y.index_select(&rows, 0)? };
-            let LossGradients { loss, parameters } = self.objective.loss_gradients(&batch, noise)?;
-            for ((network, adam), gradient) in networks.iter().zip(&mut self.adams).zip(parameters) {
-                if let Some(gradient) = gradient {
-                    adam.step(network.parameters(), &gradient, &rule)?;
-                    network.reuse_gradient(gradient);
-                }
-            }
-            losses.push(loss);
+            let mut updates = Updates::new(&networks, &mut self.adams, rule);
+            losses.push(self.objective.step(&batch, noise, &mut updates)?);
         }
         // One transfer an epoch: reading each loss would stop a GPU each step.
         Tensor::stack(&losses, 0)?.mean_all()?.to_scalar::<f32>().map(f64::from)

@@ -145,13 +145,29 @@ fn affine(x: &mut [f64], parameters: &[f32], clamp: f64) -> f64 {
     let (raw, shift) = parameters.split_at(x.len());
     let mut sums = [0.0_f64; LANES];
     for ((x, raw), shift) in x.chunks_mut(LANES).zip(raw.chunks(LANES)).zip(shift.chunks(LANES)) {
-        for (((x, raw), shift), sum) in x.iter_mut().zip(raw).zip(shift).zip(&mut sums) {
-            let log_scale = hyperbolic_tangent_f64(f64::from(*raw) / clamp) * clamp;
-            *x = *x * exponential_f64(log_scale) + f64::from(*shift);
-            *sum += log_scale;
+        let (bends, scales) = bends_and_scales(raw, clamp);
+        sums.iter_mut().zip(&bends).for_each(|(sum, bend)| *sum += bend * clamp);
+        for ((x, scale), shift) in x.iter_mut().zip(&scales).zip(shift) {
+            *x = *x * scale + f64::from(*shift);
         }
     }
     sums.iter().sum()
+}
+
+/// tanh(raw / c) and exp(c · tanh(raw / c)) of up to as many variables as there are lanes; 0 and 1 for those missing.
+///
+/// Arrays of one length, in which nothing else can lie, become vector code; a loop over all that a coupling reads and
+/// writes does not.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the caller's vector unit holds only for what is inlined into it")]
+fn bends_and_scales(raw: &[f32], clamp: f64) -> ([f64; LANES], [f64; LANES]) {
+    let (mut bends, mut scales) = ([0.0_f64; LANES], [0.0_f64; LANES]);
+    bends.iter_mut().zip(raw).for_each(|(bend, raw)| *bend = f64::from(*raw));
+    for (bend, scale) in bends.iter_mut().zip(&mut scales) {
+        *bend = hyperbolic_tangent_f64(*bend / clamp);
+        *scale = exponential_f64(*bend * clamp);
+    }
+    (bends, scales)
 }
 
 #[inline(always)]
@@ -165,14 +181,53 @@ fn affine_backward(
     parameter_gradient: &mut [f32],
 ) {
     let (raw_gradient, shift_gradient) = parameter_gradient.split_at_mut(x.len());
-    let wanted = raw_gradient.iter_mut().zip(shift_gradient);
-    for (((x, raw), gradient), (raw_gradient, shift_gradient)) in
-        x.iter().zip(parameters).zip(gradient).zip(wanted)
-    {
-        let bend = hyperbolic_tangent_f64(f64::from(*raw) / clamp);
-        let scale = exponential_f64(bend * clamp);
-        *shift_gradient = *gradient as f32;
-        *raw_gradient = ((*gradient * x * scale + log_gradient) * (1.0 - bend * bend)) as f32;
-        *gradient *= scale;
+    let wanted = raw_gradient.chunks_mut(LANES).zip(shift_gradient.chunks_mut(LANES));
+    let given = x.chunks(LANES).zip(parameters[..x.len()].chunks(LANES)).zip(gradient.chunks_mut(LANES));
+    for (((x, raw), gradient), (raw_gradient, shift_gradient)) in given.zip(wanted) {
+        let (bends, scales) = bends_and_scales(raw, clamp);
+        for (wanted, gradient) in shift_gradient.iter_mut().zip(&*gradient) {
+            *wanted = *gradient as f32;
+        }
+        let slopes = x.iter().zip(&*gradient).zip(bends.iter().zip(&scales));
+        for (wanted, ((x, gradient), (bend, scale))) in raw_gradient.iter_mut().zip(slopes) {
+            *wanted = ((gradient * x * scale + log_gradient) * (1.0 - bend * bend)) as f32;
+        }
+        gradient.iter_mut().zip(&scales).for_each(|(gradient, scale)| *gradient *= scale);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn affine_couplings_have_the_bits_of_a_plain_loop_at_every_width() {
+        let (clamp, log_gradient, rows) = (1.9, -0.25, 3);
+        for columns in [1, 2, 5, 15, 16, 17, 33, 165] {
+            let number = |index: usize| ((index * 37 + columns) % 41) as f64 / 8.0 - 2.5;
+            let x: Vec<f64> = (0..rows * columns).map(number).collect();
+            let parameters: Vec<f32> =
+                (0..2 * rows * columns).map(|index| number(index + 7) as f32).collect();
+            let gradient: Vec<f64> = (0..rows * columns).map(|index| number(index + 3)).collect();
+            let pass = CouplingPass { coupling: Coupling::Affine { clamp }, columns };
+            let (mut changed, mut log, mut pulled) = (x.clone(), vec![0.0; rows], gradient.clone());
+            pass.forward(&mut changed, &parameters, &mut log);
+            let of_parameters = pass.backward(&x, &parameters, &mut pulled, log_gradient);
+            for (row, log) in log.iter().enumerate() {
+                let mut sums = [0.0_f64; LANES];
+                for column in 0..columns {
+                    let (place, raw) = (row * columns + column, 2 * row * columns + column);
+                    let bend = hyperbolic_tangent_f64(f64::from(parameters[raw]) / clamp);
+                    let scale = exponential_f64(bend * clamp);
+                    sums[column % LANES] += bend * clamp;
+                    assert_eq!(changed[place], x[place] * scale + f64::from(parameters[raw + columns]));
+                    assert_eq!(pulled[place], gradient[place] * scale);
+                    let slope = (gradient[place] * x[place] * scale + log_gradient) * (1.0 - bend * bend);
+                    assert_eq!(of_parameters[raw], slope as f32);
+                    assert_eq!(of_parameters[raw + columns], gradient[place] as f32);
+                }
+                assert_eq!(*log, sums.iter().sum::<f64>());
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@ mod product;
 mod spline;
 mod training;
 mod vector_unit;
+mod weight;
 
 pub(crate) use adam::adam_step;
 pub(crate) use coupling::CouplingPass;

@@ -37,7 +37,7 @@ impl PanelRow {
             return Self(values);
         }
         let mut row = Self::ZERO;
-        row.0[..values.len()].copy_from_slice(values);
+        copy_short(values, &mut row.0);
         row
     }
 
@@ -47,9 +47,33 @@ impl PanelRow {
         if let Ok(out) = <&mut [f32; PANEL]>::try_from(&mut *out) {
             *out = self.0;
         } else {
-            out.copy_from_slice(&self.0[..out.len()]);
+            let count = out.len().min(PANEL);
+            copy_short(&self.0[..count], out);
         }
     }
+}
+
+/// Copies fewer numbers than a panel has; a call for so few takes longer than the copy.
+#[inline(always)]
+fn copy_short(mut from: &[f32], mut to: &mut [f32]) {
+    /// The first `N` numbers, where there are as many; gives what is left.
+    #[inline(always)]
+    fn copy_first<'a, 'b, const N: usize>(from: &'a [f32], to: &'b mut [f32]) -> (&'a [f32], &'b mut [f32]) {
+        match from.split_first_chunk::<N>() {
+            Some((first, from)) if to.len() >= N => {
+                let (place, to) = to.split_at_mut(N);
+                place.copy_from_slice(first);
+                (from, to)
+            }
+            _ => (from, to),
+        }
+    }
+    (from, to) = copy_first::<32>(from, to);
+    (from, to) = copy_first::<16>(from, to);
+    (from, to) = copy_first::<8>(from, to);
+    (from, to) = copy_first::<4>(from, to);
+    (from, to) = copy_first::<2>(from, to);
+    copy_first::<1>(from, to);
 }
 
 /// The numbers of rows, one behind the other: a loop over them alone becomes the vector code that one would write.
@@ -168,7 +192,7 @@ impl PanelMatrix {
 }
 
 #[inline(never)] // A profile shows it by its name.
-fn copy_panel(values: &[f32], columns: usize, panel: usize, rows: &mut [PanelRow]) {
+pub(super) fn copy_panel(values: &[f32], columns: usize, panel: usize, rows: &mut [PanelRow]) {
     let range = panel * PANEL..columns.min((panel + 1) * PANEL);
     vectorized(
         #[inline(always)]
@@ -181,31 +205,30 @@ fn copy_panel(values: &[f32], columns: usize, panel: usize, rows: &mut [PanelRow
 }
 
 /// Side of the square that a transpose turns at once.
-///
-/// As many lines are read side by side, each from its first number to its last, which comes from far caches as fast as
-/// they give; what is written in small pieces meanwhile stays in the nearest one.
 const SQUARE: usize = 4;
+
+/// Lines that a transpose reads side by side, each from its first number to its last: what it writes of a row together
+/// is a whole line of the cache, which a panel of many rows would else bring to the nearest one time and again.
+const BESIDE: usize = 16;
 
 /// Up to a panel of lines, row-major with `columns` columns, becomes the columns of a panel.
 #[inline(never)] // A profile shows it by its name.
-fn turn_panel(lines: &[f32], columns: usize, rows: &mut [PanelRow]) {
+pub(super) fn turn_panel(lines: &[f32], columns: usize, rows: &mut [PanelRow]) {
     if lines.len() < PANEL * columns {
         rows.fill(PanelRow::ZERO);
     }
-    for (index, lines) in lines.chunks(SQUARE * columns).enumerate() {
-        let place = index * SQUARE;
-        let mut each = lines.chunks_exact(columns);
-        if let (Some(a), Some(b), Some(c), Some(d)) = (each.next(), each.next(), each.next(), each.next()) {
-            let squares =
-                a.as_chunks().0.iter().zip(b.as_chunks().0).zip(c.as_chunks().0).zip(d.as_chunks().0);
-            for ((((a, b), c), d), rows) in squares.zip(rows.chunks_exact_mut(SQUARE)) {
-                turn_square([a, b, c, d], place, rows);
+    for (index, lines) in lines.chunks(BESIDE * columns).enumerate() {
+        let place = index * BESIDE;
+        if lines.len() == BESIDE * columns {
+            turn_lines::<BESIDE>(lines, columns, place, rows);
+            continue;
+        }
+        for (index, lines) in lines.chunks(SQUARE * columns).enumerate() {
+            let place = place + index * SQUARE;
+            if lines.len() == SQUARE * columns {
+                turn_lines::<SQUARE>(lines, columns, place, rows);
+                continue;
             }
-            for column in columns / SQUARE * SQUARE..columns {
-                rows[column].0[place..place + SQUARE]
-                    .copy_from_slice(&[a[column], b[column], c[column], d[column]]);
-            }
-        } else {
             for (line, values) in lines.chunks_exact(columns).enumerate() {
                 rows.iter_mut().zip(values).for_each(|(row, value)| row.0[place + line] = *value);
             }
@@ -213,7 +236,26 @@ fn turn_panel(lines: &[f32], columns: usize, rows: &mut [PanelRow]) {
     }
 }
 
-fn turn_square([a, b, c, d]: [&[f32; SQUARE]; SQUARE], place: usize, rows: &mut [PanelRow]) {
+/// `L` lines, a multiple of a square's side, become as many columns from `place` on.
+#[inline(always)]
+fn turn_lines<const L: usize>(lines: &[f32], columns: usize, place: usize, rows: &mut [PanelRow]) {
+    let lines: [&[f32]; L] = std::array::from_fn(|line| &lines[line * columns..(line + 1) * columns]);
+    let squares: [&[[f32; SQUARE]]; L] = lines.map(|line| line.as_chunks().0);
+    for (index, rows) in rows[..columns].chunks_exact_mut(SQUARE).enumerate() {
+        for (beside, group) in squares.chunks_exact(SQUARE).enumerate() {
+            let square = [group[0][index], group[1][index], group[2][index], group[3][index]];
+            turn_square(square, place + beside * SQUARE, rows);
+        }
+    }
+    for column in columns / SQUARE * SQUARE..columns {
+        for (line, values) in lines.iter().enumerate() {
+            rows[column].0[place + line] = values[column];
+        }
+    }
+}
+
+#[inline(always)]
+fn turn_square([a, b, c, d]: [[f32; SQUARE]; SQUARE], place: usize, rows: &mut [PanelRow]) {
     for (index, row) in rows.iter_mut().enumerate().take(SQUARE) {
         row.0[place..place + SQUARE].copy_from_slice(&[a[index], b[index], c[index], d[index]]);
     }

@@ -6,16 +6,13 @@ use super::normalization::{Moments, ScaleGradient, column_sums, normalize, pull_
 use super::panels::{PANEL, PanelMatrix, PanelRow, TASK_ROWS, TILE, flat, flat_mut};
 use super::product::{Start, multiply, multiply_transposed};
 use super::vector_unit::{multiply_in_place, vectorized};
+use super::weight::{Panel, Weight};
 use crate::nn::Activation;
 use crate::nn::layout::{LayerLayout, NormalizationLayout};
 
 /// What the forward pass of one layer leaves for the backward pass.
 #[derive(Debug, Default)]
 struct LayerBuffers {
-    /// (inputs, outputs): the right factor of the forward pass.
-    turned_weight: PanelMatrix,
-    /// (outputs, inputs): the right factor of the backward pass.
-    weight: PanelMatrix,
     /// The activation's value; of the last layer, its output.
     value: PanelMatrix,
     /// The activation's derivative.
@@ -51,13 +48,6 @@ impl TrainingPass<'_> {
         workspace.layers.resize_with(self.layers.len(), LayerBuffers::default);
         workspace.statistics.clear();
         workspace.input.par_copy(x, self.layers.first().map_or(0, |layer| layer.inputs));
-        workspace.layers.par_iter_mut().zip(self.layers).for_each(|(buffers, layer)| {
-            let weight = &self.parameters[layer.weight.clone()];
-            rayon::join(
-                || buffers.turned_weight.par_copy_transposed(weight, layer.inputs),
-                || buffers.weight.par_copy(weight, layer.inputs),
-            );
-        });
         for (index, layer) in self.layers.iter().enumerate() {
             let (done, rest) = workspace.layers.split_at_mut(index);
             let input = done.last().map_or(&workspace.input, |buffers| &buffers.value);
@@ -83,27 +73,32 @@ impl TrainingPass<'_> {
         PanelRow::filled(&values[panel * PANEL..values.len().min((panel + 1) * PANEL)])
     }
 
+    fn weight(&self, layer: &LayerLayout) -> Weight<'_> {
+        Weight { values: &self.parameters[layer.weight.clone()], inputs: layer.inputs }
+    }
+
     fn last(&self, layer: &LayerLayout, input: &PanelMatrix, buffers: &mut LayerBuffers) {
-        let LayerBuffers { turned_weight, value, .. } = buffers;
-        value.par_panels_mut().enumerate().for_each(|(panel, rows)| {
+        buffers.value.par_panels_mut().enumerate().for_each(|(panel, rows)| {
             let bias = self.panel_of(&layer.bias, panel);
-            let right = (turned_weight.panel(panel), turned_weight.width(panel));
-            rows.par_chunks_mut(TASK_ROWS).enumerate().for_each(|(task, rows)| {
-                multiply(input, task * TASK_ROWS, right, Start::Row(&bias), rows);
+            self.weight(layer).turned(panel, |right| {
+                rows.par_chunks_mut(TASK_ROWS).enumerate().for_each(|(task, rows)| {
+                    multiply(input, task * TASK_ROWS, right, Start::Row(&bias), rows);
+                });
             });
         });
     }
 
     fn hidden(&self, layer: &LayerLayout, input: &PanelMatrix, buffers: &mut LayerBuffers) {
-        let LayerBuffers { turned_weight, value, derivative, .. } = buffers;
+        let LayerBuffers { value, derivative, .. } = buffers;
         let panels = value.par_panels_mut().zip(derivative.par_panels_mut());
         panels.enumerate().for_each(|(panel, (values, derivatives))| {
             let bias = self.panel_of(&layer.bias, panel);
-            let right = (turned_weight.panel(panel), turned_weight.width(panel));
             let tasks = values.par_chunks_mut(TASK_ROWS).zip(derivatives.par_chunks_mut(TASK_ROWS));
-            tasks.enumerate().for_each(|(task, (values, derivatives))| {
-                multiply(input, task * TASK_ROWS, right, Start::Row(&bias), values);
-                self.activation.apply_in_place(flat_mut(values), flat_mut(derivatives));
+            self.weight(layer).turned(panel, |right| {
+                tasks.enumerate().for_each(|(task, (values, derivatives))| {
+                    multiply(input, task * TASK_ROWS, right, Start::Row(&bias), values);
+                    self.activation.apply_in_place(flat_mut(values), flat_mut(derivatives));
+                });
             });
         });
     }
@@ -116,14 +111,14 @@ impl TrainingPass<'_> {
         input: &PanelMatrix,
         buffers: &mut LayerBuffers,
     ) -> Vec<Moments> {
-        let LayerBuffers { turned_weight, value, derivative, normalized, .. } = buffers;
+        let LayerBuffers { value, derivative, normalized, .. } = buffers;
         let count = input.rows();
         normalized.reshape(count, layer.outputs);
         let panels = value.par_panels_mut().zip(derivative.par_panels_mut()).zip(normalized.par_panels_mut());
         let moments = panels.enumerate().map(|(panel, ((values, derivatives), normalized))| {
             let bias = self.panel_of(&layer.bias, panel);
-            let right = (turned_weight.panel(panel), turned_weight.width(panel));
-            multiply(input, 0, right, Start::Row(&bias), normalized);
+            self.weight(layer)
+                .turned(panel, |right| multiply(input, 0, right, Start::Row(&bias), normalized));
             let moments = Moments::of(&normalized[..count]);
             let affine =
                 (self.panel_of(&normalization.scale, panel), self.panel_of(&normalization.shift, panel));
@@ -149,7 +144,7 @@ impl TrainingPass<'_> {
         let TrainingWorkspace { input: x, layers, gradient: given, next_gradient: next, .. } = workspace;
         given.par_copy(gradient, self.layers.last().map_or(0, |layer| layer.outputs));
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            let (before, rest) = layers.split_at(index);
+            let (before, _) = layers.split_at(index);
             let previous = before.last().map(|buffers| (&self.layers[index - 1], buffers));
             let input = previous.map_or(&*x, |(_, buffers)| &buffers.value);
             let (of_layer, of_scale) =
@@ -159,7 +154,7 @@ impl TrainingPass<'_> {
                     return Vec::new();
                 }
                 next.reshape(given.rows(), layer.inputs);
-                self.pull_back(&rest[0].weight, previous, given, next)
+                self.pull_back(self.weight(layer), previous, given, next)
             };
             let ((), sums) = rayon::join(|| weight_gradient(layer, input, given, of_layer), of_previous);
             if let Some((scale, shift)) = of_scale {
@@ -174,14 +169,13 @@ impl TrainingPass<'_> {
     /// latter's own gradients, panel by panel.
     fn pull_back(
         &self,
-        weight: &PanelMatrix,
+        weight: Weight<'_>,
         previous: Option<(&LayerLayout, &LayerBuffers)>,
         gradient: &PanelMatrix,
         next: &mut PanelMatrix,
     ) -> Vec<ScaleGradient> {
         let normalization = previous.and_then(|(layout, _)| layout.normalization.as_ref());
-        let through = |panel: usize, task: usize, rows: &mut [PanelRow]| {
-            let right = (weight.panel(panel), weight.width(panel));
+        let through = |panel: usize, right: Panel<'_>, task: usize, rows: &mut [PanelRow]| {
             multiply(gradient, task * TASK_ROWS, right, Start::Row(&PanelRow::ZERO), rows);
             if let Some((_, buffers)) = previous {
                 let derivative = buffers.derivative.part(panel, task * TASK_ROWS, rows.len());
@@ -191,14 +185,18 @@ impl TrainingPass<'_> {
         let (Some((_, buffers)), Some(normalization)) = (previous, normalization) else {
             next.par_panels_mut().enumerate().for_each(|(panel, rows)| {
                 let tasks = rows.par_chunks_mut(TASK_ROWS).enumerate();
-                tasks.for_each(|(task, rows)| through(panel, task, rows));
+                weight.straight(panel, |right| {
+                    tasks.for_each(|(task, rows)| through(panel, right, task, rows));
+                });
             });
             return Vec::new();
         };
         let panels = next.par_panels_mut().enumerate().map(|(panel, rows)| {
-            for (task, rows) in rows.chunks_mut(TASK_ROWS).enumerate() {
-                through(panel, task, rows);
-            }
+            weight.straight(panel, |right| {
+                for (task, rows) in rows.chunks_mut(TASK_ROWS).enumerate() {
+                    through(panel, right, task, rows);
+                }
+            });
             let scale = self.panel_of(&normalization.scale, panel);
             pull_back(rows, buffers.normalized.panel(panel), &scale, &buffers.inverse_deviation[panel])
         });
