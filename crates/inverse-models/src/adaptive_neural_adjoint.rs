@@ -16,8 +16,12 @@
 //! ```
 //!
 //! by Levenberg–Marquardt steps in `f64`. With an ensemble, the squared norm also takes in by how much the members
-//! disagree on what the step from x_c will change, times κ. The trust region Δ follows how well m predicted (Moré 1983). Where calls stop
-//! paying, or m itself sees no solution in its basin, the search goes on from the next-best distinct basin.
+//! disagree on what the step from x_c will change, times κ. The trust region Δ follows how well m predicted (Moré 1983).
+//!
+//! Where calls stop paying, or m itself sees no solution in its basin, the search goes on from the next distinct one. At two
+//! solutions of one target the surrogate errs alike, for their measurements are alike. So the answers so far are
+//! interpolated by kriging into a defect d(x) ≈ f(x) − f̂(x), all starts descend once more on f̂ + d, and where the lowest of
+//! them ends the next basin opens; f̂ + d takes the place of f̂ in its m.
 
 use inverse_core::{InvalidArgument, Proposals, ProposeError, Search, check_answers, check_matrix};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
@@ -26,9 +30,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::adaptive_target::{Center, TargetSearch};
+use crate::defect_model::DefectModel;
 use crate::host_network::{Evaluation, HostNetwork};
 use crate::levenberg_marquardt::{Bounds, LevenbergMarquardtSettings, Minimum, minimize};
 use crate::neural_adjoint::NeuralAdjointModel;
+use crate::nn::HostMlp;
 use crate::weighted_surrogate::{Reach, WeightedSurrogate};
 
 /// Targets whose corrected problems are solved together; fixed, so that results do not depend on the threads.
@@ -44,11 +50,15 @@ pub struct AdaptiveSearchSettings {
     pub trust_radius: f64,
     /// Calls in a row that do not halve the error until a basin is given up.
     pub patience: usize,
+    /// How far the surrogate's error at one design resembles that at another, in standardised units of x: ℓ of the
+    /// kernel (1 + ‖x − x'‖² / ℓ²)^(−1/2), by which the next basin is chosen. `None` chooses it by the surrogate alone.
+    #[serde(default)]
+    pub error_length: Option<f64>,
 }
 
 impl Default for AdaptiveSearchSettings {
     fn default() -> Self {
-        Self { basin_count: 64, trust_radius: 1.0, patience: 3 }
+        Self { basin_count: 64, trust_radius: 1.0, patience: 3, error_length: Some(2.0) }
     }
 }
 
@@ -61,6 +71,9 @@ impl AdaptiveSearchSettings {
         }
         if !(self.trust_radius > 0.0 && self.trust_radius.is_finite()) {
             return Err(InvalidArgument::new("trust_radius", "a positive number", self.trust_radius));
+        }
+        if let Some(length) = self.error_length.filter(|length| !(1e-6..=1e6).contains(length)) {
+            return Err(InvalidArgument::new("error_length", "a number from 1e-6 to 1e6", length));
         }
         Ok(())
     }
@@ -76,6 +89,11 @@ fn inner_settings() -> LevenbergMarquardtSettings {
         least_decrease: 1e-6,
         boundary_weight: 0.0,
     }
+}
+
+/// The descents that choose a basin: from ends of earlier descents, for a ranking.
+fn opening_settings() -> LevenbergMarquardtSettings {
+    LevenbergMarquardtSettings { iterations: 8, ..LevenbergMarquardtSettings::default() }
 }
 
 /// A search that corrects the surrogate by every answer of the simulator.
@@ -103,6 +121,8 @@ fn inner_settings() -> LevenbergMarquardtSettings {
 /// ```
 pub struct AdaptiveNeuralAdjoint {
     surrogate: WeightedSurrogate<HostNetwork>,
+    /// The same in `f32`, by which basins are chosen.
+    quick_surrogate: WeightedSurrogate<HostMlp>,
     settings: AdaptiveSearchSettings,
     reach: Reach,
     /// Mean and scale of x.
@@ -202,6 +222,7 @@ impl AdaptiveNeuralAdjoint {
         Ok(Self {
             weighted_y: surrogate.weighted(y_scale.transform(y)?.view()),
             surrogate,
+            quick_surrogate: model.weighted_surrogate::<HostMlp>()?,
             settings: settings.clone(),
             reach,
             x_units: (x_scale.mean().to_owned(), x_scale.scale().to_owned()),
@@ -212,6 +233,23 @@ impl AdaptiveNeuralAdjoint {
             remaining: budget,
             waiting: false,
         })
+    }
+
+    /// Where the untried starts of a target lead to, with f̂ corrected by what its answers say of f − f̂ (kriging).
+    fn corrected_starts(&self, target: usize) -> Option<Vec<Minimum>> {
+        let length = self.settings.error_length?;
+        let (starts, answers) = self.searches[target].lesson()?;
+        let defect = DefectModel::new(answers, length);
+        let y = self.weighted_y.row(target);
+        let bounds = self.reach.bounds(starts.nrows());
+        Some(minimize(&starts, &bounds, &opening_settings(), |_, x| {
+            let mut evaluation = self.quick_surrogate.evaluate(x);
+            evaluation.values -= &y;
+            for (row, x) in x.rows().into_iter().enumerate() {
+                defect.correct(&mut evaluation, row, x);
+            }
+            evaluation
+        }))
     }
 
     /// Minima of the corrected problems of targets that have a promising center, in order.
@@ -238,12 +276,18 @@ impl AdaptiveNeuralAdjoint {
             bounds.lower.row_mut(row).assign(&lower);
             bounds.upper.row_mut(row).assign(&upper);
         }
-        let base = self.surrogate.values(starts.view());
+        let mut base = self.surrogate.values(starts.view());
+        for (mut base, (center, search)) in base.rows_mut().into_iter().zip(&centers) {
+            if let Some(defect) = &search.defect {
+                let mut measured = base.slice_mut(s![..self.y.ncols()]);
+                measured += &defect.values(center.x.view());
+            }
+        }
         let mut minima = minimize(&starts, &bounds, &inner_settings(), |problems, x| {
             let mut evaluation = self.surrogate.evaluate(x);
             for (row, &problem) in problems.iter().enumerate() {
                 let (center, search) = centers[problem];
-                correct(&mut evaluation, row, x.row(row), base.row(problem), (center, &search.correction));
+                correct(&mut evaluation, row, x.row(row), base.row(problem), (center, search));
             }
             evaluation
         });
@@ -262,8 +306,12 @@ fn correct(
     row: usize,
     x: ArrayView1<'_, f64>,
     base: ArrayView1<'_, f64>,
-    (center, correction): (&Center, &Array2<f64>),
+    (center, search): (&Center, &TargetSearch),
 ) {
+    if let Some(defect) = &search.defect {
+        defect.correct(evaluation, row, x);
+    }
+    let correction = &search.correction;
     let scale = 1.0 / center.loss.sqrt();
     let linear = correction.t().dot(&(&x - &center.x));
     let mut values = evaluation.values.row_mut(row);
@@ -289,11 +337,16 @@ impl Search for AdaptiveNeuralAdjoint {
         for (target, step) in stepping.into_iter().zip(steps) {
             opening[target] = !self.searches[target].take_step(step);
         }
+        let corrected: Vec<Option<Vec<Minimum>>> = opening
+            .par_iter()
+            .enumerate()
+            .map(|(target, opening)| if *opening { self.corrected_starts(target) } else { None })
+            .collect();
         let mut designs = self.first.clone();
-        for (target, search) in self.searches.iter_mut().enumerate() {
+        for ((target, search), corrected) in self.searches.iter_mut().enumerate().zip(corrected) {
             if opening[target] {
                 let y = self.weighted_y.row(target);
-                search.open(|x| self.surrogate.values(x) - y, &self.reach, rng);
+                search.open(|x| self.surrogate.values(x) - y, corrected, &self.reach, rng);
             }
             if let Some(x) = search.design().filter(|_| !search.is_fresh()) {
                 designs.row_mut(target).assign(&(&x * &self.x_units.1 + &self.x_units.0));
@@ -309,7 +362,12 @@ impl Search for AdaptiveNeuralAdjoint {
         if !std::mem::take(&mut self.waiting) {
             return Err(InvalidArgument::new("y", "answers to designs that were asked for", "others").into());
         }
-        for (target, search) in self.searches.iter_mut().enumerate() {
+        let mut asked = Array2::zeros(self.first.dim());
+        for (search, mut row) in self.searches.iter().zip(asked.rows_mut()) {
+            search.design().into_iter().for_each(|x| row.assign(&x));
+        }
+        let predicted = self.surrogate.values(asked.view()) - &self.weighted_y;
+        for ((target, search), predicted) in self.searches.iter_mut().enumerate().zip(predicted.rows()) {
             let mut residuals = self.y_factors.clone();
             let measured = y.row(target).len();
             // What an ensemble adds is measured from the center, where it is 0.
@@ -319,7 +377,7 @@ impl Search for AdaptiveNeuralAdjoint {
                     *factor *= difference;
                 },
             );
-            search.learn(residuals, &self.settings);
+            search.learn(residuals, predicted, &self.settings);
         }
         Ok(())
     }

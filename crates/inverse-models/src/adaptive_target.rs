@@ -7,6 +7,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 use rand::{Rng, RngExt};
 
 use crate::adaptive_neural_adjoint::AdaptiveSearchSettings;
+use crate::defect_model::DefectModel;
 use crate::levenberg_marquardt::{Minimum, squared_norm};
 use crate::weighted_surrogate::Reach;
 
@@ -40,6 +41,16 @@ enum Asked {
     Step(Array1<f64>, Array1<f64>),
 }
 
+/// Answers that are remembered, the latest: kriging takes their number to the third power.
+const LARGEST_ANSWER_COUNT: usize = 128;
+
+/// A simulated design and what the surrogate had wrong there.
+pub(crate) struct Answer {
+    pub(crate) x: Array1<f64>,
+    /// f(x) − f̂(x), of what is measured.
+    pub(crate) defect: Array1<f64>,
+}
+
 pub(crate) struct TargetSearch {
     /// Designs that open basins, (n, `dim_x`), best first.
     starts: Array2<f64>,
@@ -47,11 +58,16 @@ pub(crate) struct TargetSearch {
     measured: usize,
     untried: Vec<usize>,
     tried: Vec<usize>,
+    /// The answers so far.
+    answers: Vec<Answer>,
     center: Option<Center>,
     /// (loss, x) of the best design of all basins.
     best: Option<(f64, Array1<f64>)>,
-    /// C, what Broyden's updates add to the transposed Jacobian of the surrogate, (`dim_x`, `dim_y`).
+    /// C, what Broyden's updates add to the transposed Jacobian of the surrogate and its defect, (`dim_x`, `dim_y`).
     pub(crate) correction: Array2<f64>,
+    /// What the answers say of the surrogate's error in this basin; as they were when it was opened, so that all updates of
+    /// C correct the same thing. The first basin has none.
+    pub(crate) defect: Option<DefectModel>,
     radius: f64,
     failures: usize,
     /// Whether the basin's last step was worthwhile.
@@ -72,9 +88,11 @@ impl TargetSearch {
             measured,
             untried: (0..count).collect(),
             tried: Vec::new(),
+            answers: Vec::new(),
             center: None,
             best: None,
             correction: Array2::zeros((dim_x, residuals)),
+            defect: None,
             radius: 0.0,
             failures: 0,
             is_descending: false,
@@ -115,24 +133,41 @@ impl TargetSearch {
         true
     }
 
+    /// The starts of basins that were not opened, (untried, `dim_x`), and all answers, where the next opening can learn
+    /// from them.
+    pub(crate) fn lesson(&self) -> Option<(Array2<f64>, &[Answer])> {
+        let solved = self.best.as_ref().is_some_and(|(loss, _)| *loss <= ROUNDING_LOSS);
+        if solved || self.untried.is_empty() || self.answers.is_empty() {
+            return None;
+        }
+        Some((self.starts.select(Axis(0), &self.untried), &self.answers))
+    }
+
     /// Opens the next basin: the best untried start that is neither near a tried one nor its mirror image.
     ///
     /// * `predict`: the surrogate's residuals at designs, (n, `dim_y`)
+    /// * `corrected`: where the untried starts lead to by what was learnt, one each: the lowest is the best
     pub(crate) fn open(
         &mut self,
         predict: impl Fn(ArrayView2<'_, f64>) -> Array2<f64>,
+        corrected: Option<Vec<Minimum>>,
         reach: &Reach,
         rng: &mut dyn Rng,
     ) {
         let chosen = match (self.tried.is_empty(), self.untried.is_empty()) {
-            (true, false) => Some(0),
+            (true, false) => Some((0, None)),
             (_, true) => None,
-            (false, false) => self.next_distinct(&predict(self.starts.view())),
+            (false, false) => {
+                let residuals = predict(self.starts.view());
+                let moved = corrected.and_then(|minima| self.best_corrected(&residuals, minima));
+                let unmoved = || Some((self.next_distinct(&residuals)?, None));
+                moved.map(|(position, x)| (position, Some(x))).or_else(unmoved)
+            }
         };
-        let x = if let Some(position) = chosen {
+        let x = if let Some((position, moved)) = chosen {
             let start = self.untried.remove(position);
             self.tried.push(start);
-            self.starts.row(start).to_owned()
+            moved.unwrap_or_else(|| self.starts.row(start).to_owned())
         } else {
             self.random_design(reach, rng)
         };
@@ -143,15 +178,31 @@ impl TargetSearch {
     fn next_distinct(&self, residuals: &Array2<f64>) -> Option<usize> {
         let apart =
             |a: usize, b: usize| largest_difference(self.starts.row(a), self.starts.row(b)) > SAME_BASIN;
-        let differ = |a: usize, b: usize| {
-            let (a, b) = (residuals.row(a), residuals.row(b));
-            let size = squared_norm(a).max(squared_norm(b));
-            squared_norm((&a - &b).view()) > SAME_RESIDUAL_SHARE.powi(2) * size
-        };
         let first = |new: &dyn Fn(usize, usize) -> bool| {
             self.untried.iter().position(|&start| self.tried.iter().all(|&tried| new(start, tried)))
         };
-        first(&|a, b| apart(a, b) && differ(a, b)).or_else(|| first(&apart))
+        first(&|a, b| apart(a, b) && differ(residuals.row(a), residuals.row(b))).or_else(|| first(&apart))
+    }
+
+    /// Of the untried, the position of the one that leads lowest to where nothing was simulated, and where it leads to.
+    fn best_corrected(
+        &self,
+        residuals: &Array2<f64>,
+        mut minima: Vec<Minimum>,
+    ) -> Option<(usize, Array1<f64>)> {
+        let mut order: Vec<usize> = (0..minima.len()).collect();
+        order.sort_by(|a, b| minima[*a].loss.total_cmp(&minima[*b].loss));
+        order.retain(|&position| {
+            let apart =
+                |answer: &Answer| largest_difference(minima[position].x.view(), answer.x.view()) > SAME_BASIN;
+            minima[position].loss.is_finite() && self.answers.iter().all(apart)
+        });
+        let new = |position: &&usize| {
+            let start = residuals.row(self.untried[**position]);
+            self.tried.iter().all(|&tried| differ(start, residuals.row(tried)))
+        };
+        let position = *order.iter().find(new).or_else(|| order.first())?;
+        Some((position, minima.swap_remove(position).x))
     }
 
     /// Where all basins are used up: a design near the best one.
@@ -181,9 +232,26 @@ impl TargetSearch {
         self.is_fresh
     }
 
-    /// Learns from an answer: f(x) − y at the asked design, not finite where there was no answer.
-    pub(crate) fn learn(&mut self, residuals: Array1<f64>, settings: &AdaptiveSearchSettings) {
+    /// Learns from an answer.
+    ///
+    /// * `residuals`: f(x) − y at the asked design, not finite where there was no answer
+    /// * `predicted`: f̂(x) − y
+    pub(crate) fn learn(
+        &mut self,
+        residuals: Array1<f64>,
+        predicted: ArrayView1<'_, f64>,
+        settings: &AdaptiveSearchSettings,
+    ) {
         let finite = residuals.iter().all(|value| value.is_finite());
+        if let (true, Some(x)) = (finite, self.design()) {
+            let measured = s![..self.measured];
+            let defect = &residuals.slice(measured) - &predicted.slice(measured);
+            let answer = Answer { x: x.to_owned(), defect };
+            if self.answers.len() == LARGEST_ANSWER_COUNT {
+                self.answers.remove(0);
+            }
+            self.answers.push(answer);
+        }
         let loss = if finite { squared_norm(residuals.view()) } else { f64::INFINITY };
         self.is_fresh = false;
         match std::mem::replace(&mut self.asked, Asked::Nothing) {
@@ -193,6 +261,8 @@ impl TargetSearch {
                 self.failures = 0;
                 self.is_descending = false;
                 self.correction.fill(0.0);
+                let length = settings.error_length.filter(|_| self.answers.len() > 1);
+                self.defect = length.map(|length| DefectModel::new(&self.answers, length));
                 self.remember(loss, &x);
                 self.center = loss.is_finite().then_some(Center { x, residuals, loss });
             }
@@ -242,6 +312,12 @@ fn broyden_update(step: &Array1<f64>, surprise: &Array1<f64>) -> Array2<f64> {
     step.insert_axis(Axis(1)).dot(&surprise.view().insert_axis(Axis(0)))
 }
 
+/// Whether residuals are more than copies of each other.
+fn differ(a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>) -> bool {
+    let size = squared_norm(a).max(squared_norm(b));
+    squared_norm((&a - &b).view()) > SAME_RESIDUAL_SHARE.powi(2) * size
+}
+
 fn largest_difference(a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
@@ -268,9 +344,13 @@ mod tests {
         Array2::from_shape_fn((x.nrows(), 1), |(row, _)| x[[row, 0]].abs() + 3.0 * x[[row, 1]])
     }
 
+    fn learn(search: &mut TargetSearch, residuals: Array1<f64>) {
+        search.learn(residuals, array![0.0].view(), &AdaptiveSearchSettings::default());
+    }
+
     fn open(search: &mut TargetSearch) -> Array1<f64> {
         let mut rng = RandomStreams::new(1).stream("search", 0);
-        search.open(predict, &reach(), &mut rng);
+        search.open(predict, None, &reach(), &mut rng);
         search.design().unwrap().to_owned()
     }
 
@@ -280,14 +360,38 @@ mod tests {
         let mut search = search();
         assert_eq!(open(&mut search), array![0.5, 0.0]);
         assert!(search.is_fresh());
-        search.learn(array![f64::NAN], &settings);
+        learn(&mut search, array![f64::NAN]);
         assert!(search.promising_center(&settings).is_none(), "no answer, no basin");
         assert_eq!(open(&mut search), array![0.0, 0.8]);
-        search.learn(array![2.0], &settings);
+        learn(&mut search, array![2.0]);
         assert_eq!(open(&mut search), array![-0.5, 0.0], "a mirror image comes last");
-        search.learn(array![1.0], &settings);
+        learn(&mut search, array![1.0]);
         let last = open(&mut search);
         assert!(largest_difference(last.view(), array![-0.5, 0.0].view()) <= 0.2, "near the best: {last}");
+    }
+
+    #[test]
+    fn what_was_learnt_chooses_the_basin_and_moves_its_opening() {
+        let minimum = |x: f64, loss: f64| Minimum { x: array![x, 0.9], residuals: array![0.0], loss };
+        let mut search = search();
+        open(&mut search);
+        assert!(search.lesson().is_none(), "there is no answer yet");
+        learn(&mut search, array![2.0]);
+        let (starts, answers) = search.lesson().unwrap();
+        assert_eq!(starts, array![[0.51, 0.0], [-0.5, 0.0], [0.0, 0.8]]);
+        assert_eq!((answers[0].x.to_vec(), answers[0].defect.to_vec()), (vec![0.5, 0.0], vec![2.0]));
+        let mut rng = RandomStreams::new(1).stream("search", 0);
+        // The lowest ends where something was simulated, the next is a mirror image, the third has no value.
+        let simulated = Minimum { x: array![0.52, 0.01], residuals: array![0.0], loss: 0.0 };
+        let corrected = vec![simulated, minimum(-0.6, 0.1), minimum(0.1, f64::INFINITY)];
+        search.open(predict, Some(corrected), &reach(), &mut rng);
+        assert_eq!(search.design().unwrap(), array![-0.6, 0.9], "a mirror image, where nothing else is left");
+        learn(&mut search, array![1.0]);
+        let corrected = vec![minimum(0.3, 0.1), minimum(0.2, 0.2)];
+        search.open(predict, Some(corrected), &reach(), &mut rng);
+        assert_eq!(search.design().unwrap(), array![0.2, 0.9], "the first is a neighbour of what was tried");
+        learn(&mut search, array![0.0]);
+        assert!(search.lesson().is_none(), "where the target is met, other solutions are looked for");
     }
 
     #[test]
@@ -295,10 +399,10 @@ mod tests {
         let settings = AdaptiveSearchSettings::default();
         let mut search = search();
         open(&mut search);
-        search.learn(array![1.0], &settings);
+        learn(&mut search, array![1.0]);
         let step = Minimum { x: array![0.7, 0.1], residuals: array![0.2], loss: 0.04 };
         assert!(search.take_step(step));
-        search.learn(array![0.5], &settings);
+        learn(&mut search, array![0.5]);
         // C s is what the prediction lacked, and C is 0 across s.
         let correction = search.correction.t().to_owned();
         assert_abs_diff_eq!(correction.dot(&array![0.2, 0.1]), array![0.3], epsilon = 1e-15);
@@ -311,13 +415,13 @@ mod tests {
         let settings = AdaptiveSearchSettings::default();
         let mut search = search();
         open(&mut search);
-        search.learn(array![1.0], &settings);
+        learn(&mut search, array![1.0]);
         for failure in 1..=settings.patience {
             assert!(search.promising_center(&settings).is_some());
             let step =
                 Minimum { x: array![0.5 + 0.4 / failure as f64, 0.0], residuals: array![0.0], loss: 0.0 };
             assert!(search.take_step(step));
-            search.learn(array![f64::NAN], &settings);
+            learn(&mut search, array![f64::NAN]);
             assert_abs_diff_eq!(search.radius, 0.1 / failure as f64, epsilon = 1e-12);
         }
         assert!(search.promising_center(&settings).is_none());
@@ -329,7 +433,7 @@ mod tests {
         let settings = AdaptiveSearchSettings::default();
         let mut search = search();
         open(&mut search);
-        search.learn(array![1.0], &settings);
+        learn(&mut search, array![1.0]);
         let step = |x: f64, loss: f64| Minimum { x: array![x, 0.0], residuals: array![loss.sqrt()], loss };
         assert!(!search.take_step(step(0.6, 0.95)));
         assert!(!search.take_step(step(0.5, 0.0)));

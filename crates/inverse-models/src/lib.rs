@@ -49,6 +49,7 @@ mod cinn;
 mod cvae;
 mod cvae_presets;
 mod damped_step;
+mod defect_model;
 mod descent_rate;
 mod descent_rows;
 mod deterministic_proposals;

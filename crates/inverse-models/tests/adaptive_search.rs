@@ -191,6 +191,12 @@ fn arguments_are_checked() {
         (
             y.clone(),
             3,
+            AdaptiveSearchSettings { error_length: Some(0.0), ..default.clone() },
+            "`error_length`: expected a number from 1e-6 to 1e6",
+        ),
+        (
+            y.clone(),
+            3,
             AdaptiveSearchSettings { trust_radius: f64::NAN, ..default.clone() },
             "`trust_radius`",
         ),
