@@ -396,7 +396,6 @@ mod tests {
 
     #[test]
     fn surprises_correct_the_jacobian_along_the_step() {
-        let settings = AdaptiveSearchSettings::default();
         let mut search = search();
         open(&mut search);
         learn(&mut search, array![1.0]);
