@@ -91,9 +91,9 @@ fn inner_settings() -> LevenbergMarquardtSettings {
     }
 }
 
-/// The descents that choose a basin: from ends of earlier descents, for a ranking.
+/// The descents that choose a basin: they start at the ends of others, and a ranking needs no last digits.
 fn opening_settings() -> LevenbergMarquardtSettings {
-    LevenbergMarquardtSettings { iterations: 8, ..LevenbergMarquardtSettings::default() }
+    LevenbergMarquardtSettings { iterations: 8, least_decrease: 0.1, ..LevenbergMarquardtSettings::default() }
 }
 
 /// A search that corrects the surrogate by every answer of the simulator.
