@@ -66,7 +66,7 @@ pub(crate) struct TargetSearch {
     /// C, what Broyden's updates add to the transposed Jacobian of the surrogate and its defect, (`dim_x`, `dim_y`).
     pub(crate) correction: Array2<f64>,
     /// What the answers say of the surrogate's error in this basin; as they were when it was opened, so that all updates of
-    /// C correct the same thing. The first basin has none.
+    /// C correct the same thing. The first basin has none, nor have those after the target is met.
     pub(crate) defect: Option<DefectModel>,
     radius: f64,
     failures: usize,
@@ -136,11 +136,15 @@ impl TargetSearch {
     /// The starts of basins that were not opened, (untried, `dim_x`), and all answers, where the next opening can learn
     /// from them.
     pub(crate) fn lesson(&self) -> Option<(Array2<f64>, &[Answer])> {
-        let solved = self.best.as_ref().is_some_and(|(loss, _)| *loss <= ROUNDING_LOSS);
-        if solved || self.untried.is_empty() || self.answers.is_empty() {
+        if self.is_solved() || self.untried.is_empty() || self.answers.is_empty() {
             return None;
         }
         Some((self.starts.select(Axis(0), &self.untried), &self.answers))
+    }
+
+    /// Whether the target is met as well as `f64` can: other solutions are looked for, where the surrogate has them.
+    fn is_solved(&self) -> bool {
+        self.best.as_ref().is_some_and(|(loss, _)| *loss <= ROUNDING_LOSS)
     }
 
     /// Opens the next basin: the best untried start that is neither near a tried one nor its mirror image.
@@ -261,7 +265,7 @@ impl TargetSearch {
                 self.failures = 0;
                 self.is_descending = false;
                 self.correction.fill(0.0);
-                let length = settings.error_length.filter(|_| self.answers.len() > 1);
+                let length = settings.error_length.filter(|_| self.answers.len() > 1 && !self.is_solved());
                 self.defect = length.map(|length| DefectModel::new(&self.answers, length));
                 self.remember(loss, &x);
                 self.center = loss.is_finite().then_some(Center { x, residuals, loss });
