@@ -5,10 +5,11 @@ use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 use crate::adaptive_target::Answer;
 use crate::host_network::Evaluation;
 
-/// Added to the kernel's 1 at distance 0: designs that nearly coincide must not make the factors singular.
-const NUGGET: f64 = 1e-8;
+/// Added to the kernel's 1 at distance 0: a hundredth of an error's square is no function of x to believe in. Where answers
+/// at neighbouring designs differ, by noise or a jump, a model through each of them swings wildly between them.
+const NUGGET: f64 = 1e-2;
 
-/// d(x) = Σ_k c_k k(x, x_k): f(x_k) − f̂(x_k) at every simulated design x_k, and less and less of it further away.
+/// d(x) = Σ_k c_k k(x, x_k): about f(x_k) − f̂(x_k) at every simulated design x_k, and less and less of it further away.
 ///
 /// The kernel is the inverse multiquadric k(x, x') = (1 + ‖x − x'‖² / ℓ²)^(−1/2) (Hardy 1971). Its tail is long: errors of
 /// a surrogate at two solutions of one target resemble each other, far apart as they may be, because the measurements do.
@@ -132,7 +133,8 @@ mod tests {
             (array![1e9, 0.0], array![0.0, 0.0, 0.0, 0.0]),
         ] {
             let values = corrected(&model, x.view()).values;
-            assert_abs_diff_eq!(values.row(0), defect, epsilon = 1e-6);
+            // The nugget times the coefficients, which are below 5, is what it falls short of.
+            assert_abs_diff_eq!(values.row(0), defect, epsilon = 0.05);
         }
     }
 
