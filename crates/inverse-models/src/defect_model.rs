@@ -111,7 +111,7 @@ mod tests {
         evaluation
     }
 
-    fn model() -> DefectModel {
+    fn model() -> (DefectModel, [Answer; 4]) {
         let answer = |x: Array1<f64>, defect| Answer { x, defect };
         let answers = [
             answer(array![0.0, 0.0], array![1.0, 0.0, -2.0]),
@@ -120,27 +120,26 @@ mod tests {
             // Twice the same design.
             answer(array![-1.0, 2.0], array![0.0, 3.0, 0.5]),
         ];
-        DefectModel::new(&answers, 0.7)
+        (DefectModel::new(&answers, 0.7), answers)
     }
 
     #[test]
     fn it_knows_what_was_answered_and_forgets_it_far_away() {
-        let model = model();
-        for (x, defect) in [
-            (array![0.0, 0.0], array![1.0, 0.0, -2.0, 0.0]),
-            (array![0.3, -0.2], array![0.5, 1.0, -1.0, 0.0]),
-            (array![-1.0, 2.0], array![0.0, 3.0, 0.5, 0.0]),
-            (array![1e9, 0.0], array![0.0, 0.0, 0.0, 0.0]),
-        ] {
-            let values = corrected(&model, x.view()).values;
-            // The nugget times the coefficients, which are below 5, is what it falls short of.
-            assert_abs_diff_eq!(values.row(0), defect, epsilon = 0.05);
+        let (model, answers) = model();
+        for (answer, coefficients) in answers.iter().zip(model.coefficients.rows()) {
+            // (K + ν I) c = d.
+            let known = &answer.defect - &(&coefficients * NUGGET);
+            let evaluation = corrected(&model, answer.x.view());
+            assert_abs_diff_eq!(evaluation.values.slice(s![0, ..3]), known, epsilon = 1e-12);
+            assert_abs_diff_eq!(model.values(answer.x.view()), known, epsilon = 1e-12);
+            assert_eq!(evaluation.values[[0, 3]], 0.0);
         }
+        assert!(model.values(array![1e9, 0.0].view()).iter().all(|value| value.abs() < 1e-6));
     }
 
     #[test]
     fn its_derivative_is_that_of_its_values() {
-        let model = model();
+        let (model, _) = model();
         let (x, step) = (array![0.4, 0.9], 1e-6);
         let jacobian = corrected(&model, x.view()).jacobian;
         for variable in 0..2 {
