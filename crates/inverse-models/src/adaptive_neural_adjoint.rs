@@ -50,15 +50,20 @@ pub struct AdaptiveSearchSettings {
     pub trust_radius: f64,
     /// Calls in a row that do not halve the error until a basin is given up.
     pub patience: usize,
-    /// How far the surrogate's error at one design resembles that at another, in standardised units of x: ℓ of the
-    /// kernel (1 + ‖x − x'‖² / ℓ²)^(−1/2), by which the next basin is chosen. `None` chooses it by the surrogate alone.
-    #[serde(default)]
+    /// How far the surrogate's error at one design resembles that at another, in standardised units of x, from 1e-6 to
+    /// 1e6: ℓ of the kernel (1 + ‖x − x'‖² / ℓ²)^(−1/2), by which the next basin is chosen. `None` chooses it by the
+    /// surrogate alone.
+    #[serde(default = "default_error_length")]
     pub error_length: Option<f64>,
+}
+
+fn default_error_length() -> Option<f64> {
+    Some(2.0)
 }
 
 impl Default for AdaptiveSearchSettings {
     fn default() -> Self {
-        Self { basin_count: 64, trust_radius: 1.0, patience: 3, error_length: Some(2.0) }
+        Self { basin_count: 64, trust_radius: 1.0, patience: 3, error_length: default_error_length() }
     }
 }
 

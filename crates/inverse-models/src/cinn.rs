@@ -26,8 +26,7 @@ use crate::fitted::{Fitted, check_positive};
 use crate::latent_sampling::LatentSampler;
 use crate::nn::{
     Activation, ConditionRows, Coupling, Flow, FlowSettings, FrozenMlp, LossGradients, Mlp, Objective, Pairs,
-    Receive, Schedule, TrainableNetwork, TrainingReport, TrainingSettings, Updates, collected, host_scalar,
-    train, values,
+    Schedule, TrainableNetwork, TrainingReport, TrainingSettings, Updates, host_scalar, train, values,
 };
 use crate::presets::{
     PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
@@ -174,29 +173,6 @@ fn loss((z, log_determinant): (Tensor, Tensor)) -> candle_core::Result<Tensor> {
     ((z.sqr()?.sum(1)? * 0.5)? - log_determinant)?.mean_all()?.to_dtype(DType::F32)
 }
 
-impl Likelihood {
-    /// The loss of one batch on the host; hands over gradients from the last network to the first.
-    fn host_step(
-        &self,
-        batch: &Pairs,
-        noise: &mut Stream,
-        receive: &mut Receive<'_>,
-    ) -> candle_core::Result<Tensor> {
-        let pairs = self.relabeller.renew(batch, noise)?;
-        let rows = pairs.x.dim(0)?;
-        let x = values(&pairs.x)?.into_iter().map(f64::from).collect();
-        let condition = ConditionRows::new(rows, Some(&pairs.y))?;
-        let loss = |z: &mut [f64], log: &[f64]| {
-            let loss = 0.5 * z.iter().map(|z| z * z).sum::<f64>() - log.iter().sum::<f64>();
-            for z in z {
-                *z /= rows as f64;
-            }
-            loss / rows as f64
-        };
-        host_scalar(self.flow.host_step(x, rows, condition.as_condition(), loss, receive)?)
-    }
-}
-
 impl Objective for Likelihood {
     fn stage(&self) -> &'static str {
         "conditional invertible network"
@@ -211,13 +187,6 @@ impl Objective for Likelihood {
         loss(self.flow.forward(&pairs.x, Some(&pairs.y))?)
     }
 
-    fn loss_gradients(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<LossGradients> {
-        if !batch.x.device().is_cpu() {
-            return LossGradients::by_candle(self, batch, noise);
-        }
-        collected(|receive| self.host_step(batch, noise, receive))
-    }
-
     fn step(
         &self,
         batch: &Pairs,
@@ -227,7 +196,18 @@ impl Objective for Likelihood {
         if !batch.x.device().is_cpu() {
             return updates.apply_all(LossGradients::by_candle(self, batch, noise)?);
         }
-        self.host_step(batch, noise, &mut |network, gradient| updates.apply(network, gradient))
+        let pairs = self.relabeller.renew(batch, noise)?;
+        let rows = pairs.x.dim(0)?;
+        let x = values(&pairs.x)?.into_iter().map(f64::from).collect();
+        let condition = ConditionRows::new(rows, Some(&pairs.y))?;
+        let loss = |z: &mut [f64], log: &[f64]| {
+            let loss = 0.5 * z.iter().map(|z| z * z).sum::<f64>() - log.iter().sum::<f64>();
+            for z in z {
+                *z /= rows as f64;
+            }
+            loss / rows as f64
+        };
+        host_scalar(self.flow.host_step(x, rows, condition.as_condition(), loss, updates)?)
     }
 
     fn validation_loss(&self, pairs: &Pairs, _noise: &mut Stream) -> candle_core::Result<f64> {

@@ -2,10 +2,10 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, s};
 
+use crate::cholesky;
+
 /// Residuals a variable from which on the normal equations pay.
 const TALL: usize = 4;
-/// Cholesky's factors are refused where a pivot is a smaller share of its diagonal entry: half of the digits are lost.
-const LEAST_PIVOT_SHARE: f64 = 1e-8;
 
 /// The p of min ‖r + J p‖² + μ ‖p‖².
 ///
@@ -28,32 +28,9 @@ fn normal_step(
     residuals: ArrayView1<'_, f64>,
     damping: f64,
 ) -> Option<Array1<f64>> {
-    let variables = jacobian.nrows();
-    let mut factor = jacobian.dot(&jacobian.t());
+    let factor = cholesky::factor(jacobian.dot(&jacobian.t()), damping)?;
     let mut step = -jacobian.dot(&residuals);
-    for i in 0..variables {
-        for j in 0..=i {
-            let inner: f64 = (0..j).map(|k| factor[[i, k]] * factor[[j, k]]).sum();
-            let diagonal = factor[[i, i]] + damping;
-            if i == j {
-                let pivot = diagonal - inner;
-                if pivot.is_nan() || pivot <= LEAST_PIVOT_SHARE * diagonal {
-                    return None;
-                }
-                factor[[i, i]] = pivot.sqrt();
-            } else {
-                factor[[i, j]] = (factor[[i, j]] - inner) / factor[[j, j]];
-            }
-        }
-    }
-    for i in 0..variables {
-        let inner: f64 = (0..i).map(|k| factor[[i, k]] * step[k]).sum();
-        step[i] = (step[i] - inner) / factor[[i, i]];
-    }
-    for i in (0..variables).rev() {
-        let inner: f64 = (i + 1..variables).map(|k| factor[[k, i]] * step[k]).sum();
-        step[i] = (step[i] - inner) / factor[[i, i]];
-    }
+    cholesky::solve(&factor, step.view_mut());
     Some(step)
 }
 

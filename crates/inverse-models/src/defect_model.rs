@@ -3,6 +3,7 @@
 use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 
 use crate::adaptive_target::Answer;
+use crate::cholesky;
 use crate::host_network::Evaluation;
 
 /// Added to the kernel's 1 at distance 0: a hundredth of an error's square is no function of x to believe in. Where answers
@@ -33,25 +34,20 @@ impl DefectModel {
             coefficients.row_mut(row).assign(&answer.defect);
         }
         let mut model = Self { designs, coefficients, inverse_square: length.powi(-2) };
-        let factor = model.factor();
-        solve(&factor, &mut model.coefficients);
-        model
-    }
-
-    /// Cholesky's factor of the kernel matrix, (n, n).
-    fn factor(&self) -> Array2<f64> {
-        let count = self.designs.nrows();
-        let mut factor = Array2::zeros((count, count));
-        for i in 0..count {
-            let mut kernel = self.kernel(self.designs.row(i));
-            kernel[i] += NUGGET;
-            for j in 0..=i {
-                let inner = factor.slice(s![i, ..j]).dot(&factor.slice(s![j, ..j]));
-                let rest: f64 = kernel[j] - inner;
-                factor[[i, j]] = if i == j { rest.max(NUGGET).sqrt() } else { rest / factor[[j, j]] };
+        let kernels: Vec<Array1<f64>> = model.designs.rows().into_iter().map(|x| model.kernel(x)).collect();
+        let matrix = Array2::from_shape_fn((answers.len(), answers.len()), |(i, j)| kernels[i][j]);
+        // The kernel is positive definite, so that no pivot is below the nugget.
+        match cholesky::factor(matrix, NUGGET) {
+            Some(factor) => {
+                model
+                    .coefficients
+                    .columns_mut()
+                    .into_iter()
+                    .for_each(|column| cholesky::solve(&factor, column));
             }
+            None => model.coefficients.fill(0.0),
         }
-        factor
+        model
     }
 
     /// k(x, x_k) of all k.
@@ -77,23 +73,6 @@ impl DefectModel {
         let changes = (&x.insert_axis(Axis(1)) - &self.designs.t()) * &slopes;
         let mut jacobian = evaluation.jacobian.slice_mut(s![row, .., ..measured]);
         jacobian += &changes.dot(&self.coefficients);
-    }
-}
-
-/// Overwrites the right-hand sides, (n, columns), by the solutions of L Lᵀ c = d.
-fn solve(factor: &Array2<f64>, values: &mut Array2<f64>) {
-    let count = factor.nrows();
-    for i in 0..count {
-        let (above, mut rest) = values.view_mut().split_at(Axis(0), i);
-        let mut row = rest.row_mut(0);
-        row -= &factor.slice(s![i, ..i]).dot(&above);
-        row /= factor[[i, i]];
-    }
-    for i in (0..count).rev() {
-        let (mut rest, below) = values.view_mut().split_at(Axis(0), i + 1);
-        let mut row = rest.row_mut(i);
-        row -= &factor.slice(s![i + 1.., i]).dot(&below);
-        row /= factor[[i, i]];
     }
 }
 

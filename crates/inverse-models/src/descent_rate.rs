@@ -3,12 +3,12 @@
 use std::f64::consts::PI;
 
 use crate::input_descent::InputDescentSettings;
-use crate::nn::{PLATEAU_THRESHOLD, Schedule};
+use crate::nn::{Schedule, ScheduleState};
 
 /// One rate for all designs, or one for each target where plateaus decide.
 pub(crate) enum DescentRate {
     Cosine { cosine: Cosine, step: usize },
-    Plateau { targets: Vec<TargetRate>, rule: PlateauRule, remaining: usize },
+    Plateau { schedule: Schedule, targets: Vec<ScheduleState>, step: usize, steps: usize },
 }
 
 /// A rate that falls from `first` to `last` along half a cosine.
@@ -19,30 +19,13 @@ pub(crate) struct Cosine {
     pub(crate) steps: usize,
 }
 
-/// The rate of one target's designs.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TargetRate {
-    rate: f32,
-    /// The lowest mean loss so far, and the steps since it fell.
-    best: f32,
-    stale: usize,
-}
-
-pub(crate) struct PlateauRule {
-    factor: f32,
-    patience: usize,
-    lowest: f32,
-}
-
 impl DescentRate {
     pub(crate) fn new(settings: &InputDescentSettings, targets: usize) -> Self {
         let (first, steps) = (settings.learning_rate, settings.steps);
         match settings.schedule {
             Schedule::Cosine { last } => Self::Cosine { cosine: Cosine { first, last, steps }, step: 0 },
-            Schedule::Plateau { factor, patience, lowest } => {
-                let start = TargetRate { rate: first as f32, best: f32::INFINITY, stale: 0 };
-                let rule = PlateauRule { factor: factor as f32, patience, lowest: lowest.min(first) as f32 };
-                Self::Plateau { targets: vec![start; targets], rule, remaining: steps }
+            schedule @ Schedule::Plateau { .. } => {
+                Self::Plateau { schedule, targets: vec![ScheduleState::new(first); targets], step: 0, steps }
             }
         }
     }
@@ -51,7 +34,7 @@ impl DescentRate {
     pub(crate) fn of(&self, target: usize) -> f32 {
         match self {
             Self::Cosine { cosine, step } => cosine.rate(*step) as f32,
-            Self::Plateau { targets, .. } => targets[target].rate,
+            Self::Plateau { targets, .. } => targets[target].rate() as f32,
         }
     }
 
@@ -61,7 +44,7 @@ impl DescentRate {
         match self {
             Self::Cosine { cosine, step } => cosine.sum_from(*step),
             // Rates never rise.
-            Self::Plateau { targets, remaining, .. } => f64::from(targets[target].rate) * *remaining as f64,
+            Self::Plateau { targets, step, steps, .. } => targets[target].rate() * (steps - step) as f64,
         }
     }
 
@@ -76,30 +59,16 @@ impl DescentRate {
     pub(crate) fn advance(&mut self, targets: &[usize], losses: &[f32]) {
         match self {
             Self::Cosine { step, .. } => *step += 1,
-            Self::Plateau { targets: rates, rule, remaining } => {
-                *remaining = remaining.saturating_sub(1);
+            Self::Plateau { schedule, targets: states, step, steps } => {
+                *step = (*step + 1).min(*steps);
                 let mut first = 0;
                 for group in targets.chunk_by(|a, b| a == b) {
                     let losses = &losses[first..first + group.len()];
                     first += group.len();
-                    rates[group[0]].see(losses.iter().sum::<f32>() / group.len() as f32, rule);
+                    let mean = losses.iter().sum::<f32>() / group.len() as f32;
+                    states[group[0]].advance(schedule, f64::from(mean), *step, *steps);
                 }
             }
-        }
-    }
-}
-
-impl TargetRate {
-    /// Lowers the rate where the mean loss has not fallen for `patience` steps.
-    fn see(&mut self, mean: f32, rule: &PlateauRule) {
-        if mean < self.best * (1.0 - PLATEAU_THRESHOLD) as f32 {
-            (self.best, self.stale) = (mean, 0);
-            return;
-        }
-        self.stale += 1;
-        if self.stale > rule.patience {
-            self.rate = (self.rate * rule.factor).max(rule.lowest).min(self.rate);
-            self.stale = 0;
         }
     }
 }

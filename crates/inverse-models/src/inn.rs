@@ -26,9 +26,8 @@ use crate::device::backend;
 use crate::fitted::{Fitted, check_count, check_not_negative, check_positive};
 use crate::latent_sampling::{LatentSampler, standard_normal};
 use crate::nn::{
-    Activation, ConditionRows, Flow, FlowSettings, FrozenMlp, LossGradients, Objective, Pairs, Receive,
-    Schedule, TrainableNetwork, TrainingReport, TrainingSettings, Updates, collected, host_scalar, train,
-    values,
+    Activation, ConditionRows, Flow, FlowSettings, FrozenMlp, LossGradients, Objective, Pairs, Schedule,
+    TrainableNetwork, TrainingReport, TrainingSettings, Updates, host_scalar, train, values,
 };
 use crate::presets::{
     PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
@@ -278,22 +277,6 @@ impl Likelihood {
         ((likelihood * 0.5)? - log_determinant)?.mean_all()?.to_dtype(DType::F32)
     }
 
-    /// The loss of one batch on the host; hands over gradients from the last network to the first.
-    fn host_step(
-        &self,
-        batch: &Pairs,
-        noise: &mut Stream,
-        receive: &mut Receive<'_>,
-    ) -> candle_core::Result<Tensor> {
-        let Wanted { x, y } = self.draw(&self.relabeller.renew(batch, noise)?, noise)?;
-        let (rows, wanted) = (x.dim(0)?, values(&y)?);
-        let x = values(&x)?.into_iter().map(f64::from).collect();
-        let condition = ConditionRows::new(rows, None)?;
-        let loss =
-            |output: &mut [f64], log_determinant: &[f64]| self.host_loss(output, log_determinant, &wanted);
-        host_scalar(self.flow.host_step(x, rows, condition.as_condition(), loss, receive)?)
-    }
-
     /// The same loss on the host; turns the output into its gradient.
     fn host_loss(&self, output: &mut [f64], log_determinant: &[f64], wanted: &[f32]) -> f64 {
         let (sides, settings, rows) = (&self.sides, &self.settings, log_determinant.len() as f64);
@@ -328,13 +311,6 @@ impl Objective for Likelihood {
         self.loss(self.flow.forward(&x, None)?, &y)
     }
 
-    fn loss_gradients(&self, batch: &Pairs, noise: &mut Stream) -> candle_core::Result<LossGradients> {
-        if !batch.x.device().is_cpu() {
-            return LossGradients::by_candle(self, batch, noise);
-        }
-        collected(|receive| self.host_step(batch, noise, receive))
-    }
-
     fn step(
         &self,
         batch: &Pairs,
@@ -344,7 +320,13 @@ impl Objective for Likelihood {
         if !batch.x.device().is_cpu() {
             return updates.apply_all(LossGradients::by_candle(self, batch, noise)?);
         }
-        self.host_step(batch, noise, &mut |network, gradient| updates.apply(network, gradient))
+        let Wanted { x, y } = self.draw(&self.relabeller.renew(batch, noise)?, noise)?;
+        let (rows, wanted) = (x.dim(0)?, values(&y)?);
+        let x = values(&x)?.into_iter().map(f64::from).collect();
+        let condition = ConditionRows::new(rows, None)?;
+        let loss =
+            |output: &mut [f64], log_determinant: &[f64]| self.host_loss(output, log_determinant, &wanted);
+        host_scalar(self.flow.host_step(x, rows, condition.as_condition(), loss, updates)?)
     }
 
     fn validation_loss(&self, pairs: &Pairs, noise: &mut Stream) -> candle_core::Result<f64> {

@@ -44,11 +44,13 @@ pub struct InputDescentSettings {
     /// steps, as the paper's do and those of all presets.
     ///
     /// In units of the loss: squared error in standardised units, each y of variance 1. What a start could still gain is
-    /// bounded by its gradient's slope over the way that the rates to come allow, and by 0, below which no loss falls:
-    /// a bound that is certain where the loss is convex along the way. A start that cannot get past the last of the
-    /// asked-for designs by more than the tolerance rests, and so does one of them that cannot get better; so few
-    /// proposals from many starts take a part of the time. Under a plateau schedule, where the starts of a target share
-    /// a rate, they rest together. On a GPU one network's starts take all steps, whatever this says.
+    /// bounded by its gradient's slope over the way that the rates to come allow, and by 0, below which no loss falls: a
+    /// bound that is certain where the loss is convex along the way and Adam's steps stay within the rate, as they do
+    /// unless gradients grow. A start that cannot get past the last of the asked-for designs by more than the tolerance
+    /// rests, and so does one of them that cannot get better; so few proposals from many starts take a part of the time.
+    /// Under a plateau schedule, where the starts of a target share a rate, they rest together. On a GPU one network's
+    /// starts take all steps, whatever this says. Settings in a file that leave it out have `None`: files of before it
+    /// was there keep their meaning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
 }

@@ -45,6 +45,7 @@
 mod adaptive_neural_adjoint;
 mod adaptive_target;
 mod boundary_loss;
+mod cholesky;
 mod cinn;
 mod cvae;
 mod cvae_presets;

@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::coupling::CouplingBlock;
 use super::flow::Flow;
-use super::host_step::{HostStep, Receive, values};
+use super::host_step::{HostStep, values};
 use super::kernels::{CouplingPass, GivenRows};
-use super::{FrozenMlp, Mlp};
+use super::{FrozenMlp, Mlp, Updates};
 
 /// Rows that pass a frozen flow together, on one thread: the kernels' own block.
 const BLOCK: usize = 128;
@@ -169,15 +169,14 @@ impl Flow<Mlp> {
     ///
     /// * `x`: (rows, width), changed into z; `loss`: from z and the rows' log-determinants, gives the loss and
     ///   turns z into its gradient; the loss falls by the mean of the log-determinants
-    /// * `receive`: takes a network's place in [`Flow::networks`] and its gradient, from the last network to the first;
-    ///   that network's parameters are not needed any more
+    /// * `updates`: takes them from the last network of [`Flow::networks`] to the first
     pub(crate) fn host_step(
         &self,
         mut x: Vec<f64>,
         rows: usize,
         condition: Condition<'_>,
         loss: impl FnOnce(&mut [f64], &[f64]) -> f64,
-        receive: &mut Receive<'_>,
+        updates: &mut Updates<'_>,
     ) -> Result<f64> {
         let width = x.len() / rows;
         let mut log = vec![0.0; rows];
@@ -205,7 +204,7 @@ impl Flow<Mlp> {
             if let Some(last) = last.replace(subnet) {
                 subnet.take_gradient_memory_of(last);
             }
-            receive(place, half.backward(changed, other, log_gradient, wants_other)?)
+            updates.apply(place, half.backward(changed, other, log_gradient, wants_other)?)
         };
         for (index, (block, (first_half, second_half))) in self.blocks.iter().zip(halves).enumerate().rev() {
             let mut unmixed = vec![0.0; x.len()];

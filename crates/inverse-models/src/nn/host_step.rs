@@ -111,17 +111,3 @@ pub(crate) fn host_loss(loss: f64, parameters: Vec<Tensor>) -> Result<LossGradie
 pub(crate) fn host_scalar(loss: f64) -> Result<Tensor> {
     Tensor::new(loss as f32, &Device::Cpu)
 }
-
-/// What takes gradients one by one: a network's place among the networks, and the gradient of its parameters.
-pub(crate) type Receive<'a> = dyn FnMut(usize, Tensor) -> Result<()> + 'a;
-
-/// The gradients that a step hands over from the last network to the first, together.
-pub(crate) fn collected(step: impl FnOnce(&mut Receive<'_>) -> Result<Tensor>) -> Result<LossGradients> {
-    let mut parameters = Vec::new();
-    let loss = step(&mut |_, gradient| {
-        parameters.push(Some(gradient));
-        Ok(())
-    })?;
-    parameters.reverse();
-    Ok(LossGradients { loss, parameters })
-}

@@ -39,20 +39,23 @@ pub(crate) use flow_step::ConditionRows;
 pub use frozen_mlp::FrozenMlp;
 pub(crate) use frozen_mlp::repeated;
 pub(crate) use host_mlp::HostMlp;
-pub(crate) use host_step::{HostStep, Receive, collected, host_loss, host_scalar, values};
+pub(crate) use host_step::{HostStep, host_loss, host_scalar, values};
 #[cfg(feature = "cuda")]
 pub(crate) use kernels::cuda::{CudaDescent, Plateau as CudaPlateau, prepare as prepare_cuda};
 pub(crate) use kernels::squared_distance;
 pub use mlp::{Mlp, MlpSettings};
 #[cfg(test)]
 pub(crate) use optimizer::{Adam, UpdateRule};
+#[cfg(feature = "cuda")]
 pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;
+pub(crate) use schedule::ScheduleState;
 pub use training_loop::{
     EpochLosses, LossGradients, Objective, Pairs, TRAINING_VERSION, TrainingReport, TrainingSettings, train,
     train_earlier_stage,
 };
 pub use updates::Updates;
+pub(crate) use updates::by_adam;
 
 /// What the training loop needs of a network: everything that a checkpoint must hold.
 pub trait TrainableNetwork {

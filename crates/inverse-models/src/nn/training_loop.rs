@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{CheckpointFile, Snapshot, TrainingState, fingerprint};
 use super::optimizer::{Adam, UpdateRule};
 use super::schedule::{Schedule, ScheduleState};
-use super::{TrainableNetwork, Updates};
+use super::{TrainableNetwork, Updates, by_adam};
 use crate::device::{backend, on_worker};
 
 /// Raised with every change after which the same settings, data and seed end in other bits: what was trained before
@@ -411,8 +411,8 @@ impl<'a> Run<'a> {
             let rows = order.narrow(0, start, size)?;
             let batch =
                 Pairs { x: training.x.index_select(&rows, 0)?, y: training.y.index_select(&rows, 0)? };
-            let mut updates = Updates::new(&networks, &mut self.adams, rule);
-            losses.push(self.objective.step(&batch, noise, &mut updates)?);
+            let mut move_network = by_adam(&networks, &mut self.adams, rule);
+            losses.push(self.objective.step(&batch, noise, &mut Updates::new(&mut move_network))?);
         }
         // One transfer an epoch: reading each loss would stop a GPU each step.
         Tensor::stack(&losses, 0)?.mean_all()?.to_scalar::<f32>().map(f64::from)

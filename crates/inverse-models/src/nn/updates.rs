@@ -5,24 +5,18 @@ use candle_core::{Result, Tensor, bail};
 use super::optimizer::{Adam, UpdateRule};
 use super::{LossGradients, TrainableNetwork};
 
-/// Takes the gradients of one training step.
+/// Takes the gradients of one training step, one network at a time.
 ///
 /// A network's parameters may move before the other networks' gradients are known: the loss and its gradients belong
 /// to the parameters as they were while the step went through that network.
 pub struct Updates<'a> {
-    networks: &'a [&'a dyn TrainableNetwork],
-    /// One a network.
-    adams: &'a mut [Adam],
-    rule: UpdateRule,
+    receive: &'a mut dyn FnMut(usize, Tensor) -> Result<()>,
 }
 
 impl<'a> Updates<'a> {
-    pub(crate) fn new(
-        networks: &'a [&'a dyn TrainableNetwork],
-        adams: &'a mut [Adam],
-        rule: UpdateRule,
-    ) -> Self {
-        Self { networks, adams, rule }
+    /// * `receive`: takes a network's place among the networks and the gradient of its parameters
+    pub(crate) fn new(receive: &'a mut dyn FnMut(usize, Tensor) -> Result<()>) -> Self {
+        Self { receive }
     }
 
     /// Moves the parameters of one network, which the step needs no more.
@@ -33,12 +27,7 @@ impl<'a> Updates<'a> {
     /// # Errors
     /// Where there is no such network, or the tensor library fails.
     pub fn apply(&mut self, network: usize, gradient: Tensor) -> Result<()> {
-        let (Some(moved), Some(adam)) = (self.networks.get(network), self.adams.get_mut(network)) else {
-            bail!("a gradient of network {network} of {}", self.networks.len())
-        };
-        adam.step(moved.parameters(), &gradient, &self.rule)?;
-        moved.reuse_gradient(gradient);
-        Ok(())
+        (self.receive)(network, gradient)
     }
 
     /// Moves all parameters; gives the loss.
@@ -52,5 +41,21 @@ impl<'a> Updates<'a> {
             }
         }
         Ok(gradients.loss)
+    }
+}
+
+/// Moves each network by its optimiser and gives the gradient's memory back to it: what a training does with gradients.
+pub(crate) fn by_adam<'a>(
+    networks: &'a [&'a dyn TrainableNetwork],
+    adams: &'a mut [Adam],
+    rule: UpdateRule,
+) -> impl FnMut(usize, Tensor) -> Result<()> + 'a {
+    move |network, gradient| {
+        let (Some(moved), Some(adam)) = (networks.get(network), adams.get_mut(network)) else {
+            bail!("a gradient of network {network} of {}", networks.len())
+        };
+        adam.step(moved.parameters(), &gradient, &rule)?;
+        moved.reuse_gradient(gradient);
+        Ok(())
     }
 }
