@@ -42,7 +42,7 @@ const BLOCK: usize = 32;
 
 /// How an adaptive search spends its calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct AdaptiveSearchSettings {
     /// Proposals of the model that the search may open basins from.
     pub basin_count: usize,
@@ -53,17 +53,12 @@ pub struct AdaptiveSearchSettings {
     /// How far the surrogate's error at one design resembles that at another, in standardised units of x, from 1e-6 to
     /// 1e6: ℓ of the kernel (1 + ‖x − x'‖² / ℓ²)^(−1/2), by which the next basin is chosen. `None` chooses it by the
     /// surrogate alone.
-    #[serde(default = "default_error_length")]
     pub error_length: Option<f64>,
-}
-
-fn default_error_length() -> Option<f64> {
-    Some(2.0)
 }
 
 impl Default for AdaptiveSearchSettings {
     fn default() -> Self {
-        Self { basin_count: 64, trust_radius: 1.0, patience: 3, error_length: default_error_length() }
+        Self { basin_count: 64, trust_radius: 1.0, patience: 3, error_length: Some(2.0) }
     }
 }
 
