@@ -21,8 +21,6 @@ const TASKS: [&str; 4] = ["D1", "D2", "D3", "D4"];
 /// Proposals that are asked for.
 const WANTED: [usize; 4] = [1, 10, 100, 1000];
 const TOLERANCES: [f64; 2] = [1e-6, 1e-8];
-/// Targets of one request.
-const REQUEST: usize = 10;
 
 /// Compares descents whose starts rest with one whose starts do not.
 #[derive(Parser)]
@@ -31,7 +29,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Held-out targets a task.
-    #[arg(long, default_value_t = 50, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    #[arg(long, default_value_t = 50, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..=10_000))]
     targets: usize,
     /// Folder for results.
     #[arg(long, value_name = "FOLDER", default_value = "results/resting-starts")]
@@ -62,49 +60,18 @@ fn propose(
     y: ArrayView2<'_, f64>,
     wanted: usize,
     streams: RandomStreams,
-) -> Result<(Vec<Proposals>, f64), StudyError> {
-    let mut rng = streams.stream("starts", 0);
+) -> Result<(Proposals, f64), StudyError> {
     let start = Instant::now();
-    let proposals = y
-        .axis_chunks_iter(Axis(0), REQUEST)
-        .map(|y| Ok(model.propose(y, wanted, &mut rng)?))
-        .collect::<Result<_, StudyError>>()?;
+    let proposals = model.propose(y, wanted, &mut streams.stream("starts", 0))?;
     Ok((proposals, start.elapsed().as_secs_f64()))
 }
 
-/// Best re-simulation error of each target.
-fn errors(
-    task: &dyn Task,
-    proposals: &[Proposals],
-    y: ArrayView2<'_, f64>,
-    wanted: usize,
-) -> Result<Vec<f64>, StudyError> {
-    let mut best = Vec::new();
-    for (proposals, y) in proposals.iter().zip(y.axis_chunks_iter(Axis(0), REQUEST)) {
-        best.extend(resimulate(task, proposals, y)?.best_of(wanted)?.iter().copied());
-    }
-    Ok(best)
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The mean difference of two errors of the same targets, and half the width of its 95 % confidence interval.
-fn difference(errors: &[f64], others: &[f64]) -> (f64, f64) {
-    let differences: Vec<f64> = errors.iter().zip(others).map(|(error, other)| error - other).collect();
-    let (center, count) = (mean(&differences), differences.len() as f64);
-    let squares: f64 = differences.iter().map(|value| (value - center).powi(2)).sum();
-    (center, 1.96 * (squares / (count - 1.0).max(1.0) / count).sqrt())
-}
-
 /// By rank, in units of y's variance.
-fn largest_rise(resting: &[Proposals], full: &[Proposals], variance: f64) -> f64 {
-    let pairs = resting.iter().zip(full).filter_map(|(resting, full)| {
-        let (resting, full) = (resting.predicted_errors()?, full.predicted_errors()?);
-        Some((&resting - &full).into_iter().fold(f64::NEG_INFINITY, f64::max))
-    });
-    pairs.fold(f64::NEG_INFINITY, f64::max) / variance
+fn largest_rise(resting: &Proposals, full: &Proposals, variance: f64) -> f64 {
+    let (Some(resting), Some(full)) = (resting.predicted_errors(), full.predicted_errors()) else {
+        return f64::NAN;
+    };
+    (&resting - &full).into_iter().fold(f64::NEG_INFINITY, f64::max) / variance
 }
 
 fn study(name: &str, arguments: &Arguments, rows: &mut Vec<Row>) -> Result<(), StudyError> {
@@ -123,21 +90,21 @@ fn study(name: &str, arguments: &Arguments, rows: &mut Vec<Row>) -> Result<(), S
     let variance = data.y().var_axis(Axis(0), 0.0).mean().unwrap_or(f64::NAN);
     for wanted in WANTED {
         let (full, full_time) = propose(&with(None)?, targets.y(), wanted, streams)?;
-        let full_errors = errors(&*task, &full, targets.y(), wanted)?;
+        let full_errors = resimulate(&*task, &full, targets.y())?.best_of(wanted)?.to_owned();
         for tolerance in TOLERANCES {
             let (resting, time) = propose(&with(Some(tolerance))?, targets.y(), wanted, streams)?;
-            let errors = errors(&*task, &resting, targets.y(), wanted)?;
-            let (difference, difference_half_width) = difference(&errors, &full_errors);
+            let errors = resimulate(&*task, &resting, targets.y())?.best_of(wanted)?.to_owned();
+            let differences = &errors - &full_errors;
             rows.push(Row {
                 task: name.to_owned(),
                 proposals: wanted,
                 tolerance,
                 speedup: full_time / time,
                 largest_rise: largest_rise(&resting, &full, variance),
-                r_to_the_end: mean(&full_errors),
-                r: mean(&errors),
-                difference,
-                difference_half_width,
+                r_to_the_end: full_errors.mean().unwrap_or(f64::NAN),
+                r: errors.mean().unwrap_or(f64::NAN),
+                difference: differences.mean().unwrap_or(f64::NAN),
+                difference_half_width: 1.96 * differences.std(1.0) / (differences.len() as f64).sqrt(),
             });
         }
     }
