@@ -105,11 +105,13 @@ def measure(program, cells, data, cell, arguments):
     variants = arguments.variants
     processes = {variant: Process(command, settings(arguments.threads)) for variant, command in started.items() if variant in variants}
     rows = []
-    floors = {}
+    floors, peaks = {}, {}
     for request in REQUESTS:
         # The floor is the quicker of the two libraries' products, its best of a few.
         asked = [processes[name].ask(f"floor-{request}") for name in ("ours", "eager") for _ in range(3)]
         floors[request] = min(asked)
+        # The products' operations at what the cores do at most, memory and all else left out.
+        peaks[request] = processes["ours"].ask(f"peak-{request}")
         if request == "train":
             times = {"train": rounds(processes, "train", arguments)}
     # Training is over once a worker has been asked for proposals.
@@ -129,6 +131,9 @@ def measure(program, cells, data, cell, arguments):
             others = [row[f"{name}{suffix}"] for name in variants if name != "ours"]
             row[f"ratio{suffix}"] = min(others) / row[f"ours{suffix}"]
         row["floor_ratio"] = row["ours_least"] / row["floor"]
+        row["peak"] = peaks[request]
+        for name in VARIANTS:
+            row[f"{name}_peak_share"] = row["peak"] / row[f"{name}_least"]
         for name in VARIANTS:
             row[f"{name}_mib"] = memory.get(name, math.nan)
         rows.append(row)
@@ -144,17 +149,19 @@ def digits(value):
 
 HEADER = (
     "| task | method | what | ours | eager | compile | ratio | ratio of the least "
-    "| ratio of processor time | ours / products | MiB: ours, eager, compile |\n"
-    "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    "| ratio of processor time | ours / products | share of the peak: ours, eager, compile "
+    "| MiB: ours, eager, compile |\n"
+    "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
 )
 
 
 def line(row):
     seconds = " | ".join(digits(row[name]) for name in VARIANTS)
+    peak = ", ".join(digits(row[f"{name}_peak_share"]) for name in VARIANTS)
     memory = ", ".join("–" if math.isnan(row[f"{name}_mib"]) else f"{row[f'{name}_mib']:.0f}" for name in VARIANTS)
     return (
         f"| {row['task']} | {row['method']} | {REQUESTS[row['what']]} | {seconds} | {row['ratio']:.2f} | "
-        f"{row['ratio_least']:.2f} | {row['ratio_processor']:.2f} | {row['floor_ratio']:.2f} | {memory} |"
+        f"{row['ratio_least']:.2f} | {row['ratio_processor']:.2f} | {row['floor_ratio']:.2f} | {peak} | {memory} |"
     )
 
 

@@ -5,12 +5,14 @@
 //! cargo run --release --example speed -- data FOLDER      the tasks' data, as raw 32-bit floats
 //! cargo run --release --example speed -- worker D1 NA     one cell: times what it is asked for, line by line
 //! cargo run --release --example speed -- growth           how cost grows with each size
+//! cargo run --release --example speed -- peak             what the cores can do at most
 //! ```
 //!
 //! An example and no benchmark target, for the script must find the program under a name that does not change.
 
 mod cells;
 mod growth;
+mod peak;
 mod products;
 mod worker;
 
@@ -37,7 +39,8 @@ enum Command {
         /// Where to; made where it does not exist.
         folder: PathBuf,
     },
-    /// Answers `train`, `infer`, `floor-train`, `floor-infer` and `quit`, one line each, by seconds (`quit`: KiB).
+    /// Answers `train`, `infer`, `floor-train`, `floor-infer`, `peak-train`, `peak-infer` and `quit`, one line each, by
+    /// seconds (`quit`: KiB).
     Worker {
         /// A task's name.
         task: String,
@@ -46,6 +49,8 @@ enum Command {
     },
     /// Prints how the cost of a step grows with rows, widths, dimensions and targets.
     Growth,
+    /// Prints the most 32-bit operations a second of all threads together.
+    Peak,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -57,6 +62,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         Command::Data { folder } => write_data(&folder),
         Command::Worker { task, method } => worker::serve(&task, &method),
         Command::Growth => growth::print(),
+        Command::Peak => {
+            println!("{:.0} GFLOP/s", peak::operations_a_second() / 1e9);
+            Ok(())
+        }
     }
 }
 

@@ -20,6 +20,13 @@ pub(crate) struct Product {
     count: usize,
 }
 
+impl Product {
+    /// Multiplications and additions.
+    pub(crate) fn operations(&self) -> f64 {
+        2.0 * (self.rows * self.inner * self.columns) as f64 * self.count as f64
+    }
+}
+
 /// The products of one epoch, held-out pairs included, and of one inference.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Products {

@@ -10,7 +10,8 @@ use inverse::prelude::*;
 use ndarray::{Array2, s};
 
 use crate::cells::{self, SOLUTIONS};
-use crate::products::{self, Products};
+use crate::peak;
+use crate::products::{self, Product, Products};
 
 /// What is quicker than this is repeated, and the mean is given.
 const LEAST_SECONDS: f64 = 0.02;
@@ -74,6 +75,8 @@ impl Desk {
                 }
                 Some("floor-train") => answer(products::seconds(&self.products.epoch)?)?,
                 Some("floor-infer") => answer(products::seconds(&self.products.inference)?)?,
+                Some("peak-train") => answer(at_peak(&self.products.epoch))?,
+                Some("peak-infer") => answer(at_peak(&self.products.inference))?,
                 other => {
                     self.asked = other.map(str::to_owned);
                     return Ok(false);
@@ -113,6 +116,11 @@ fn infer(model: &dyn SavedModel, target: &Array2<f64>) -> Result<f64, Box<dyn Er
         count += 1;
     }
     Ok(start.elapsed().as_secs_f64() / f64::from(count))
+}
+
+/// Seconds that the products' multiplications and additions take where every core does nothing else, at its most.
+fn at_peak(products: &[Product]) -> f64 {
+    products.iter().map(Product::operations).sum::<f64>() / peak::operations_a_second()
 }
 
 fn answer(value: f64) -> Result<(), Box<dyn Error>> {
