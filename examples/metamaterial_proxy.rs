@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use inverse::bench::ResultFolder;
-use inverse::core::{CheckpointPolicy, EpochReport, InvalidArgument, Signal};
+use inverse::core::{CheckpointPolicy, EpochReport, Signal};
 use inverse::models::ProxyReport;
 use inverse::models::nn::{Activation, Schedule, TrainingSettings};
 use inverse::prelude::*;
-use inverse::tasks::metamaterial::{self, MetamaterialSettings, MetamaterialSolver, SYMMETRIES, permuted};
+use inverse::tasks::metamaterial::{self, MetamaterialSettings, MetamaterialSolver};
 use serde::Serialize;
 
 /// Trains an ensemble on the metamaterial's solver and measures it.
@@ -64,13 +64,6 @@ fn recipe(arguments: &Arguments) -> Result<ProxyRecipe, Box<dyn std::error::Erro
     };
     let members = vec![member(vec![512; 4], 2e-3), member(vec![448; 5], 2e-3), member(vec![640; 3], 1e-3)];
     Ok(ProxyRecipe { samples: arguments.samples, test_share: 0.2, members })
-}
-
-/// The three other orders of the cylinders with the same spectrum.
-fn copies(design: &[f64]) -> Result<Vec<Vec<f64>>, Box<dyn std::error::Error>> {
-    let design: &[f64; 8] = design.try_into()?;
-    let others = SYMMETRIES.iter().skip(1).map(|order| permuted(design, *order).map(|copy| copy.to_vec()));
-    Ok(others.collect::<Result<_, InvalidArgument>>()?)
 }
 
 /// One epoch of one member.
@@ -121,9 +114,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         CheckpointPolicy { folder: arguments.out.join("checkpoints"), every: Duration::from_mins(1) };
     let mut context = FitContext::new(arguments.seed).with_observer(&mut progress).with_checkpoints(policy);
     let start = Instant::now();
-    // A design of the prior always has eight values; one that has not would have no copies.
-    let symmetry = |design: &[f64]| copies(design).unwrap_or_default();
-    let proxy = recipe.fit_data(&simulated, Some(&symmetry), &mut context)?;
+    let proxy = recipe.fit_data(&simulated, Some(&metamaterial::symmetric_copies), &mut context)?;
     let seconds = start.elapsed().as_secs_f64();
     let report = proxy.report().ok_or("a fitted proxy has a report")?;
 

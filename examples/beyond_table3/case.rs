@@ -9,7 +9,8 @@ use inverse::models::{
     EnsembleSettings, GradientSearch, InputDescentSettings, NearestNeighborModel, Starts, any_method,
 };
 use inverse::prelude::*;
-use inverse::tasks::{Ballistics, RoboticArm, SineWave, metamaterial::MetamaterialTask};
+use inverse::tasks::metamaterial::{self, MetamaterialTask};
+use inverse::tasks::{Ballistics, RoboticArm, SineWave};
 use ndarray::{Array2, Array3};
 use serde::Serialize;
 
@@ -38,6 +39,8 @@ pub(crate) struct Case<'a> {
     gradient: Option<Box<dyn DifferentiableSimulator>>,
     model: NeuralAdjointModel,
     ensemble: Option<NeuralAdjointModel>,
+    /// Trained on symmetric copies, too, where the task has any.
+    symmetric: Option<NeuralAdjointModel>,
     neighbor: NearestNeighborModel,
     y: Array2<f64>,
     calls: usize,
@@ -52,6 +55,33 @@ fn differentiable(name: &str) -> Option<Box<dyn DifferentiableSimulator>> {
         MetamaterialTask::NAME => Some(Box::new(MetamaterialTask::new())),
         _ => None,
     }
+}
+
+/// Whether designs have the metamaterial's symmetry, exactly or nearly.
+fn is_metamaterial(task: &dyn Task) -> bool {
+    task.name().starts_with(MetamaterialTask::NAME)
+}
+
+/// A surrogate of the same pairs and their symmetric copies; one that is in the folder of results is not trained again.
+fn train_with_copies(
+    study: &Study,
+    task: &dyn Task,
+    method: &NeuralAdjoint,
+    data: &Dataset,
+) -> Result<NeuralAdjointModel, StudyError> {
+    let arguments = study.arguments();
+    let name = format!("{}, {} pairs, seed {}", task.name(), data.len(), arguments.seed());
+    let folder = study.results().path().join("symmetric").join(name);
+    if let Ok(model) = NeuralAdjointModel::load(&folder, arguments.device())
+        && model.settings() == method
+    {
+        return Ok(model);
+    }
+    let data = data.clone().with_symmetric_copies(&metamaterial::symmetric_copies)?;
+    let mut context = FitContext::new(arguments.seed()).with_device(arguments.device());
+    let model = method.fit(&data, &mut context)?;
+    model.save(&folder)?;
+    Ok(model)
 }
 
 impl<'a> Case<'a> {
@@ -74,11 +104,13 @@ impl<'a> Case<'a> {
             Ok(NeuralAdjointModel::load(&folder, arguments.device())?)
         };
         let model = trained(&method, "surrogates")?;
+        let pairs = arguments.profile().pairs();
+        let data = Dataset::from_task(task, pairs, &mut streams.stream("neighbours", 0))?;
+        let symmetric =
+            is_metamaterial(task).then(|| train_with_copies(study, task, &method, &data)).transpose()?;
         method.ensemble =
             own.members.map(|members| EnsembleSettings { members, ..EnsembleSettings::default() });
         let ensemble = method.ensemble.is_some().then(|| trained(&method, "ensembles")).transpose()?;
-        let pairs = arguments.profile().pairs();
-        let data = Dataset::from_task(task, pairs, &mut streams.stream("neighbours", 0))?;
         let mut context = FitContext::new(arguments.seed());
         let targets =
             Dataset::from_task(task, arguments.targets(), &mut streams.stream("beyond targets", 0))?;
@@ -87,6 +119,7 @@ impl<'a> Case<'a> {
             gradient: differentiable(task.name()),
             model,
             ensemble,
+            symmetric,
             neighbor: NearestNeighbor {}.fit(&data, &mut context)?,
             y: targets.y().to_owned(),
             calls: arguments.proposals(),
@@ -118,6 +151,13 @@ impl<'a> Case<'a> {
         let (started, mut rng) = (Instant::now(), self.streams.stream("search", 0));
         let settings = AdaptiveSearchSettings::default();
         self.run(&mut model.adaptive_search(self.y.view(), self.calls, &settings, &mut rng)?, started)
+    }
+
+    fn adaptive_symmetric(&self, model: &NeuralAdjointModel) -> Result<Outcome, StudyError> {
+        let (started, mut rng) = (Instant::now(), self.streams.stream("search", 0));
+        let settings = AdaptiveSearchSettings::default();
+        let search = model.adaptive_search(self.y.view(), self.calls, &settings, &mut rng)?;
+        self.run(&mut search.with_symmetry(metamaterial::symmetric_copies), started)
     }
 
     fn refined_neighbor(&self) -> Result<Outcome, StudyError> {
@@ -224,6 +264,10 @@ pub(crate) fn compare(case: &Case<'_>, results: &mut Results) -> Result<(), Stud
     run("adaptive NA, screened", &|| case.adaptive(&screened(&case.model)?))?;
     if let Some(ensemble) = &case.ensemble {
         run("adaptive NA, ensemble", &|| case.adaptive(&screened(ensemble)?))?;
+    }
+    if let Some(symmetric) = &case.symmetric {
+        run("NA, symmetric", &|| case.blind(symmetric))?;
+        run("adaptive NA, symmetric", &|| case.adaptive_symmetric(&screened(symmetric)?))?;
     }
     run("nearest neighbour, refined", &|| case.refined_neighbor())?;
     if let Some(simulator) = &case.gradient {

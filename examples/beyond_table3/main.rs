@@ -34,10 +34,10 @@ const CALLS: [usize; 6] = [1, 2, 5, 10, 50, 200];
 const DRAWN: [&str; 8] = [
     "random search",
     "CMA-ES",
-    "genetic algorithm",
     "NA, Adam",
     "NA, Levenberg–Marquardt",
     "adaptive NA, screened",
+    "adaptive NA, symmetric",
     "nearest neighbour, refined",
     "true gradients",
 ];

@@ -5,7 +5,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
-use crate::{DataError, Domain, InvalidArgument, Task, check_matrix};
+use crate::{DataError, Domain, InvalidArgument, Symmetry, Task, check_matrix, with_symmetric_copies};
 
 /// How often the prior is asked for replacements of designs that could not be evaluated.
 const LARGEST_REDRAW: usize = 100;
@@ -121,6 +121,33 @@ impl Dataset {
         }
         self.domain = domain;
         Ok(self)
+    }
+
+    /// Adds the symmetric copies of every design, under its measurements: pairs that cost no simulator call.
+    ///
+    /// Each design is followed by its copies; the domain stays. A method that holds out pairs for validation holds out a
+    /// design and trains on its copy: measure errors on other data.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidArgument`] where a copy has another width or holds a value that is not finite.
+    ///
+    /// ```
+    /// use inverse_core::Dataset;
+    /// use ndarray::array;
+    ///
+    /// // y = x₁ x₂.
+    /// let data = Dataset::new(array![[1.0, 2.0], [3.0, 5.0]], array![[2.0], [15.0]])?;
+    /// let data = data.with_symmetric_copies(&|x| vec![vec![x[1], x[0]]])?;
+    /// assert_eq!(data.x(), array![[1.0, 2.0], [2.0, 1.0], [3.0, 5.0], [5.0, 3.0]]);
+    /// assert_eq!(data.y(), array![[2.0], [2.0], [15.0], [15.0]]);
+    /// # Ok::<(), inverse_core::DataError>(())
+    /// ```
+    pub fn with_symmetric_copies(self, symmetry: &Symmetry<'_>) -> Result<Self, DataError> {
+        let (x, sources) = with_symmetric_copies(self.x(), symmetry)?;
+        let y = self.y.select(Axis(0), &sources);
+        let mut data = Self::new(x, y)?.with_domain(self.domain)?;
+        data.redrawn = self.redrawn;
+        Ok(data)
     }
 
     /// Designs, (n, `dim_x`).

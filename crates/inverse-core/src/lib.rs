@@ -41,6 +41,7 @@ mod random;
 mod search;
 mod simulator;
 mod standardizer;
+mod symmetry;
 mod task;
 pub mod testing;
 
@@ -60,4 +61,5 @@ pub use simulator::{
     DifferentiableSimulator, FnSimulator, Simulator, check_designs, check_matrix, numerical_jacobian,
 };
 pub use standardizer::Standardizer;
+pub use symmetry::{Symmetry, with_symmetric_copies};
 pub use task::{SimulatedTask, Task};

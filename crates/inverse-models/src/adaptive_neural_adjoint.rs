@@ -23,78 +23,22 @@
 //! interpolated by kriging into a defect d(x) ≈ f(x) − f̂(x), all starts descend once more on f̂ + d, and where the lowest of
 //! them ends the next basin opens; f̂ + d takes the place of f̂ in its m.
 
+mod inner_problems;
+
 use inverse_core::{InvalidArgument, Proposals, ProposeError, Search, check_answers, check_matrix};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 use rand::Rng;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use crate::adaptive_target::{Center, TargetSearch};
+use crate::adaptive_search_settings::{AdaptiveSearchSettings, opening_settings};
+use crate::adaptive_target::TargetSearch;
 use crate::defect_model::DefectModel;
-use crate::host_network::{Evaluation, HostNetwork};
-use crate::levenberg_marquardt::{Bounds, LevenbergMarquardtSettings, Minimum, minimize};
+use crate::host_network::HostNetwork;
+use crate::levenberg_marquardt::{Minimum, minimize, squared_norm};
 use crate::neural_adjoint::NeuralAdjointModel;
 use crate::nn::HostMlp;
+use crate::symmetric_copies::SharedSymmetry;
 use crate::weighted_surrogate::{Reach, WeightedSurrogate};
-
-/// Targets whose corrected problems are solved together; fixed, so that results do not depend on the threads.
-const BLOCK: usize = 32;
-
-/// How an adaptive search spends its calls.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AdaptiveSearchSettings {
-    /// Proposals of the model that the search may open basins from.
-    pub basin_count: usize,
-    /// Half width of the first trust region of a basin, in standardised units of x.
-    pub trust_radius: f64,
-    /// Calls in a row that do not halve the error until a basin is given up.
-    pub patience: usize,
-    /// How far the surrogate's error at one design resembles that at another, in standardised units of x, from 1e-6 to
-    /// 1e6: ℓ of the kernel (1 + ‖x − x'‖² / ℓ²)^(−1/2), by which the next basin is chosen. `None` chooses it by the
-    /// surrogate alone.
-    pub error_length: Option<f64>,
-}
-
-impl Default for AdaptiveSearchSettings {
-    fn default() -> Self {
-        Self { basin_count: 64, trust_radius: 1.0, patience: 3, error_length: Some(2.0) }
-    }
-}
-
-impl AdaptiveSearchSettings {
-    pub(crate) fn validate(&self) -> Result<(), InvalidArgument> {
-        for (name, count) in [("basin_count", self.basin_count), ("patience", self.patience)] {
-            if count == 0 {
-                return Err(InvalidArgument::new(name, "at least 1", 0));
-            }
-        }
-        if !(self.trust_radius > 0.0 && self.trust_radius.is_finite()) {
-            return Err(InvalidArgument::new("trust_radius", "a positive number", self.trust_radius));
-        }
-        if let Some(length) = self.error_length.filter(|length| !(1e-6..=1e6).contains(length)) {
-            return Err(InvalidArgument::new("error_length", "a number from 1e-6 to 1e6", length));
-        }
-        Ok(())
-    }
-}
-
-/// The inner problems: from near Gauss–Newton, because the trust region already bounds the steps.
-fn inner_settings() -> LevenbergMarquardtSettings {
-    // The tolerance is relative: residuals are scaled by that of the center.
-    LevenbergMarquardtSettings {
-        iterations: 12,
-        damping: 1e-8,
-        tolerance: 1e-12,
-        least_decrease: 1e-6,
-        boundary_weight: 0.0,
-    }
-}
-
-/// The descents that choose a basin: they start at the ends of others, and a ranking needs no last digits.
-fn opening_settings() -> LevenbergMarquardtSettings {
-    LevenbergMarquardtSettings { iterations: 8, least_decrease: 0.1, ..LevenbergMarquardtSettings::default() }
-}
 
 /// A search that corrects the surrogate by every answer of the simulator.
 ///
@@ -138,6 +82,7 @@ pub struct AdaptiveNeuralAdjoint {
     searches: Vec<TargetSearch>,
     remaining: usize,
     waiting: bool,
+    symmetry: Option<SharedSymmetry>,
 }
 
 impl std::fmt::Debug for AdaptiveNeuralAdjoint {
@@ -232,7 +177,90 @@ impl AdaptiveNeuralAdjoint {
             searches,
             remaining: budget,
             waiting: false,
+            symmetry: None,
         })
+    }
+
+    /// Tells the search of designs that have the same measurements, exactly or nearly.
+    ///
+    /// * `symmetry`: the other designs of the same measurements as one design, in the data's units; for every design as
+    ///   many, in the same order. `ask` refuses copies that are no designs.
+    ///
+    /// A simulator that was fitted to data, as the paper's D4 was, has its symmetry only nearly: of a design's copies, one
+    /// alone meets a measurement to the last digit. Where a basin's steps do not halve the error any more, the search goes
+    /// on at the copies of its best design with everything that it has learnt, as long as what the simulator lacks in
+    /// symmetry may be the reason; one call tells of each copy. An exact symmetry costs one call a target.
+    ///
+    /// The surrogate should know of the symmetry, too: train it on
+    /// [`Dataset::with_symmetric_copies`](inverse_core::Dataset::with_symmetric_copies).
+    ///
+    /// ```
+    /// use inverse_core::{BoxPrior, Dataset, FitContext, FnSimulator, Method, RandomStreams, SimulatedTask};
+    /// use inverse_metrics::resimulate_search;
+    /// use inverse_models::{AdaptiveSearchSettings, NeuralAdjoint};
+    ///
+    /// // The two sides may change places, but for a small flaw.
+    /// let box_ = FnSimulator::new(2, 2, |x, y| (y[0], y[1]) = (x[0] * x[1], x[0] + x[1] + 1e-4 * x[0]))?;
+    /// let task = SimulatedTask::new("box", box_, BoxPrior::new(&[1.0; 2], &[2.0; 2])?)?;
+    /// let symmetry = |x: &[f64]| vec![vec![x[1], x[0]]];
+    /// let streams = RandomStreams::new(1);
+    /// let data = Dataset::from_task(&task, 200, &mut streams.stream("data", 0))?.with_symmetric_copies(&symmetry)?;
+    /// let mut method = NeuralAdjoint { start_count: 50, ..Default::default() };
+    /// method.surrogate.hidden = vec![24];
+    /// method.surrogate.training.epochs = 20;
+    /// let model = method.fit(&data, &mut FitContext::new(1))?;
+    ///
+    /// let (y, mut rng) = (ndarray::array![[2.1, 2.9]], streams.stream("search", 0));
+    /// let search = model.adaptive_search(y.view(), 10, &AdaptiveSearchSettings::default(), &mut rng)?;
+    /// let errors = resimulate_search(&task, &mut search.with_symmetry(symmetry), y.view(), 10, &mut rng)?;
+    /// assert!(errors.mean(10)? < 1e-8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_symmetry(
+        mut self,
+        symmetry: impl Fn(&[f64]) -> Vec<Vec<f64>> + Send + Sync + 'static,
+    ) -> Self {
+        self.symmetry = Some(SharedSymmetry::new(symmetry));
+        self
+    }
+
+    fn in_units(&self, x: ArrayView1<'_, f64>) -> Array1<f64> {
+        &x * &self.x_units.1 + &self.x_units.0
+    }
+
+    /// The design that a search asks for, in the data's units.
+    fn asked(&self, search: &TargetSearch) -> Result<Option<Array1<f64>>, InvalidArgument> {
+        let Some(x) = search.design().map(|x| self.in_units(x)) else { return Ok(None) };
+        let copy = search.copies.current();
+        let Some(symmetry) = self.symmetry.as_ref().filter(|_| copy > 0) else { return Ok(Some(x)) };
+        let mut x = self.standardized(symmetry.copy(&x, copy)?.view());
+        Zip::from(&mut x)
+            .and(&self.reach.lower)
+            .and(&self.reach.upper)
+            .for_each(|x, lower, upper| *x = x.max(*lower).min(*upper));
+        Ok(Some(self.in_units(x.view())))
+    }
+
+    fn standardized(&self, x: ArrayView1<'_, f64>) -> Array1<f64> {
+        (&x - &self.x_units.0) / &self.x_units.1
+    }
+
+    /// Counts the copies of the basins that were just opened, and asks the surrogate how much they differ.
+    fn expect_copies(&mut self) -> Result<(), InvalidArgument> {
+        let Some(symmetry) = &self.symmetry else { return Ok(()) };
+        for search in &mut self.searches {
+            let center = search.promising_center(&self.settings).filter(|_| search.copies.are_unknown());
+            let Some(center) = center else { continue };
+            let own = self.surrogate.values(center.x.view().insert_axis(Axis(0)));
+            let x = &center.x * &self.x_units.1 + &self.x_units.0;
+            let copies = symmetry.copies(&x)?;
+            let x = (&copies - &self.x_units.0) / &self.x_units.1;
+            let differences = self.surrogate.values(x.view()) - &own;
+            let asymmetry = differences.rows().into_iter().map(squared_norm).fold(0.0, f64::max);
+            search.copies.expect(copies.nrows(), asymmetry);
+        }
+        Ok(())
     }
 
     /// Where the untried starts of a target lead to, with f̂ corrected by what its answers say of f − f̂ (kriging).
@@ -252,76 +280,13 @@ impl AdaptiveNeuralAdjoint {
         }))
     }
 
-    /// Minima of the corrected problems of targets that have a promising center, in order.
-    fn steps(&self, targets: &[usize]) -> Vec<Minimum> {
-        let blocks: Vec<Vec<Minimum>> =
-            targets.par_chunks(BLOCK).map(|targets| self.steps_of_block(targets)).collect();
-        blocks.concat()
-    }
-
-    fn steps_of_block(&self, targets: &[usize]) -> Vec<Minimum> {
-        let centers: Vec<(&Center, &TargetSearch)> = targets
-            .iter()
-            .filter_map(|&target| {
-                let search = &self.searches[target];
-                search.promising_center(&self.settings).map(|center| (center, search))
-            })
-            .collect();
-        let dim_x = self.first.ncols();
-        let mut starts = Array2::zeros((centers.len(), dim_x));
-        let mut bounds = Bounds { lower: starts.clone(), upper: starts.clone() };
-        for (row, (center, search)) in centers.iter().enumerate() {
-            starts.row_mut(row).assign(&center.x);
-            let (lower, upper) = search.bounds(center, &self.reach);
-            bounds.lower.row_mut(row).assign(&lower);
-            bounds.upper.row_mut(row).assign(&upper);
+    /// Lets targets that have a promising center take the next step from there, unless it is none; those need no opening.
+    fn take_steps(&mut self, targets: &[usize], opening: &mut [bool]) {
+        let steps = self.steps(targets);
+        for (&target, step) in targets.iter().zip(steps) {
+            opening[target] = !self.searches[target].take_step(step);
         }
-        let mut base = self.surrogate.values(starts.view());
-        for (mut base, (center, search)) in base.rows_mut().into_iter().zip(&centers) {
-            if let Some(defect) = &search.defect {
-                let mut measured = base.slice_mut(s![..self.y.ncols()]);
-                measured += &defect.values(center.x.view());
-            }
-        }
-        let mut minima = minimize(&starts, &bounds, &inner_settings(), |problems, x| {
-            let mut evaluation = self.surrogate.evaluate(x);
-            for (row, &problem) in problems.iter().enumerate() {
-                let (center, search) = centers[problem];
-                correct(&mut evaluation, row, x.row(row), base.row(problem), (center, search));
-            }
-            evaluation
-        });
-        for (minimum, (center, _)) in minima.iter_mut().zip(&centers) {
-            minimum.residuals *= center.loss.sqrt();
-            minimum.loss *= center.loss;
-        }
-        minima
     }
-}
-
-/// Turns f̂ and its Jacobian at one row into m(x) − y and m's Jacobian, both in units of the center's residual norm:
-/// the inner problem then has the same tolerance in the first call and in the last.
-fn correct(
-    evaluation: &mut Evaluation,
-    row: usize,
-    x: ArrayView1<'_, f64>,
-    base: ArrayView1<'_, f64>,
-    (center, search): (&Center, &TargetSearch),
-) {
-    if let Some(defect) = &search.defect {
-        defect.correct(evaluation, row, x);
-    }
-    let correction = &search.correction;
-    let scale = 1.0 / center.loss.sqrt();
-    let linear = correction.t().dot(&(&x - &center.x));
-    let mut values = evaluation.values.row_mut(row);
-    values -= &base;
-    values += &center.residuals;
-    values += &linear;
-    values *= scale;
-    let mut jacobian = evaluation.jacobian.index_axis_mut(Axis(0), row);
-    jacobian += correction;
-    jacobian *= scale;
 }
 
 impl Search for AdaptiveNeuralAdjoint {
@@ -329,14 +294,21 @@ impl Search for AdaptiveNeuralAdjoint {
         if self.remaining == 0 {
             return Err(InvalidArgument::new("budget", "no more calls than it allows", "one more").into());
         }
+        self.expect_copies()?;
         let stepping: Vec<usize> = (0..self.searches.len())
             .filter(|&target| self.searches[target].promising_center(&self.settings).is_some())
             .collect();
         let mut opening: Vec<bool> = vec![true; self.searches.len()];
-        let steps = self.steps(&stepping);
-        for (target, step) in stepping.into_iter().zip(steps) {
-            opening[target] = !self.searches[target].take_step(step);
+        self.take_steps(&stepping, &mut opening);
+        let mut returning = Vec::new();
+        for (target, search) in self.searches.iter_mut().enumerate() {
+            if opening[target] && search.open_copy() {
+                opening[target] = false;
+            } else if opening[target] && search.leave_copies(&self.settings) {
+                returning.push(target);
+            }
         }
+        self.take_steps(&returning, &mut opening);
         let corrected: Vec<Option<Vec<Minimum>>> = opening
             .par_iter()
             .enumerate()
@@ -348,8 +320,10 @@ impl Search for AdaptiveNeuralAdjoint {
                 let y = self.weighted_y.row(target);
                 search.open(|x| self.surrogate.values(x) - y, corrected, &self.reach, rng);
             }
-            if let Some(x) = search.design().filter(|_| !search.is_fresh()) {
-                designs.row_mut(target).assign(&(&x * &self.x_units.1 + &self.x_units.0));
+        }
+        for (search, mut row) in self.searches.iter().zip(designs.rows_mut()) {
+            if let Some(x) = self.asked(search)?.filter(|_| !search.is_fresh()) {
+                row.assign(&x);
             }
         }
         self.remaining -= 1;

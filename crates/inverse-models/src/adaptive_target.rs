@@ -6,13 +6,14 @@
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 use rand::{Rng, RngExt};
 
-use crate::adaptive_neural_adjoint::AdaptiveSearchSettings;
+use crate::adaptive_search_settings::AdaptiveSearchSettings;
 use crate::defect_model::DefectModel;
 use crate::levenberg_marquardt::{Minimum, squared_norm};
+use crate::symmetric_copies::{Standing, SymmetricCopies};
 use crate::weighted_surrogate::Reach;
 
 /// A call that lowers the loss by less than this factor counts towards a stall.
-const WORTHWHILE_FACTOR: f64 = 0.5;
+pub(crate) const WORTHWHILE_FACTOR: f64 = 0.5;
 /// A basin is a dead end where, without a worthwhile step before, its corrected problem promises to keep more than
 /// this share of the loss. After worthwhile steps a poor promise only says that the Jacobian is not yet known well.
 const DEAD_END_SHARE: f64 = 0.9;
@@ -25,6 +26,7 @@ const SAME_BASIN: f64 = 0.05;
 const SAME_RESIDUAL_SHARE: f64 = 0.3;
 
 /// The best simulated design of the basin that is being searched.
+#[derive(Clone)]
 pub(crate) struct Center {
     pub(crate) x: Array1<f64>,
     /// f(x) − y.
@@ -39,6 +41,8 @@ enum Asked {
     Opening(Array1<f64>),
     /// A step from the center, and the residuals that the corrected surrogate predicts for it.
     Step(Array1<f64>, Array1<f64>),
+    /// The basin's best design once more, at another of its copies.
+    Copy(Array1<f64>),
 }
 
 /// Answers that are remembered, the latest: kriging takes their number to the third power.
@@ -68,6 +72,8 @@ pub(crate) struct TargetSearch {
     /// What the answers say of the surrogate's error in this basin; as they were when it was opened, so that all updates of
     /// C correct the same thing. The first basin has none, nor have those after the target is met.
     pub(crate) defect: Option<DefectModel>,
+    /// Which copy of the designs below is simulated, where the simulator has a symmetry.
+    pub(crate) copies: SymmetricCopies,
     radius: f64,
     failures: usize,
     /// Whether the basin's last step was worthwhile.
@@ -93,6 +99,7 @@ impl TargetSearch {
             best: None,
             correction: Array2::zeros((dim_x, residuals)),
             defect: None,
+            copies: SymmetricCopies::default(),
             radius: 0.0,
             failures: 0,
             is_descending: false,
@@ -125,12 +132,36 @@ impl TargetSearch {
         // The trust region, not the basin, limits a step that ends at the region's edge.
         let limited = length >= self.radius * (1.0 - 1e-9);
         let promise = squared_norm(step.residuals.slice(s![..self.measured]));
-        let hopeless = promise > DEAD_END_SHARE * center.loss && !limited && !self.is_descending;
-        if length == 0.0 || !step.loss.is_finite() || hopeless {
+        let hopeless = promise > DEAD_END_SHARE * center.loss && !self.is_descending;
+        // One call tells of a copy what a step does of this one.
+        let leaves = hopeless || (self.copies.wait(center.loss) && promise > WORTHWHILE_FACTOR * center.loss);
+        if length == 0.0 || !step.loss.is_finite() || (leaves && !limited) {
             return false;
         }
         self.asked = Asked::Step(step.x, step.residuals);
         true
+    }
+
+    /// Goes on at the next copy of the basin's best design, where one may be better.
+    pub(crate) fn open_copy(&mut self) -> bool {
+        let may = |center: &Center| !self.is_solved() && self.copies.may_be_better(center.loss);
+        if !self.center.as_ref().is_some_and(may) {
+            return false;
+        }
+        let Some(center) = self.center.take() else { return false };
+        let standing = Standing { center, failures: self.failures, is_descending: self.is_descending };
+        let center = self.copies.next(standing);
+        self.asked = Asked::Copy(center.x.clone());
+        self.center = Some(center);
+        true
+    }
+
+    /// Comes back from the last copy, where none was better and the basin has calls left: whether there is a step to take.
+    pub(crate) fn leave_copies(&mut self, settings: &AdaptiveSearchSettings) -> bool {
+        let Some(Standing { center, failures, is_descending }) = self.copies.back() else { return false };
+        self.center = Some(center);
+        (self.failures, self.is_descending) = (failures, is_descending);
+        self.promising_center(settings).is_some()
     }
 
     /// The starts of basins that were not opened, (untried, `dim_x`), and all answers, where the next opening can learn
@@ -175,6 +206,7 @@ impl TargetSearch {
         } else {
             self.random_design(reach, rng)
         };
+        self.copies.leave();
         self.asked = Asked::Opening(x);
     }
 
@@ -227,7 +259,7 @@ impl TargetSearch {
     pub(crate) fn design(&self) -> Option<ArrayView1<'_, f64>> {
         match &self.asked {
             Asked::Nothing => None,
-            Asked::Opening(x) | Asked::Step(x, _) => Some(x.view()),
+            Asked::Opening(x) | Asked::Step(x, _) | Asked::Copy(x) => Some(x.view()),
         }
     }
 
@@ -247,7 +279,9 @@ impl TargetSearch {
         settings: &AdaptiveSearchSettings,
     ) {
         let finite = residuals.iter().all(|value| value.is_finite());
-        if let (true, Some(x)) = (finite, self.design()) {
+        // A copy's error is about that of its original, where the answers have one already.
+        let is_copy = matches!(self.asked, Asked::Copy(_));
+        if let (true, Some(x)) = (finite && !is_copy, self.design()) {
             let measured = s![..self.measured];
             let defect = &residuals.slice(measured) - &predicted.slice(measured);
             let answer = Answer { x: x.to_owned(), defect };
@@ -269,6 +303,15 @@ impl TargetSearch {
                 self.defect = length.map(|length| DefectModel::new(&self.answers, length));
                 self.remember(loss, &x);
                 self.center = loss.is_finite().then_some(Center { x, residuals, loss });
+            }
+            Asked::Copy(x) => {
+                self.failures = if finite { 0 } else { settings.patience };
+                self.is_descending = false;
+                if finite {
+                    self.copies.measure(&residuals);
+                    self.remember(loss, &x);
+                    self.center = Some(Center { x, residuals, loss });
+                }
             }
             Asked::Step(x, predicted) => {
                 self.remember(loss, &x);
@@ -300,6 +343,9 @@ impl TargetSearch {
         }
         let worthwhile = new.loss <= WORTHWHILE_FACTOR * center.loss;
         self.is_descending = worthwhile;
+        if worthwhile {
+            self.copies.settle();
+        }
         self.failures = if worthwhile { 0 } else { self.failures + 1 };
         if new.loss < center.loss {
             self.center = Some(new);

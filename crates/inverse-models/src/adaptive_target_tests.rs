@@ -111,3 +111,32 @@ fn dead_ends_and_steps_to_nowhere_are_refused() {
     assert!(!search.take_step(step(0.5, 0.0)));
     assert!(search.take_step(step(0.5 - settings.trust_radius, 0.95)), "the region limits this one");
 }
+
+#[test]
+fn a_basin_goes_on_at_its_copies_with_what_it_has_learnt() {
+    let settings = AdaptiveSearchSettings::default();
+    let mut search = search();
+    open(&mut search);
+    learn(&mut search, array![0.2]);
+    assert!(!search.open_copy(), "nobody told of copies");
+    search.copies.expect(2, 1.0);
+    // The model promises nothing worthwhile: copies come before the basin's last steps.
+    let poor = Minimum { x: array![0.6, 0.0], residuals: array![0.18], loss: 0.18 * 0.18 };
+    assert!(!search.take_step(poor));
+    assert!(search.open_copy());
+    assert_eq!((search.design().unwrap(), search.copies.current()), (array![0.5, 0.0].view(), 1));
+    learn(&mut search, array![0.3]);
+    let center = search.promising_center(&settings).unwrap();
+    assert_eq!((&center.x, &center.residuals), (&array![0.5, 0.0], &array![0.3]));
+    let good = Minimum { x: array![0.7, 0.0], residuals: array![0.1], loss: 0.01 };
+    assert!(search.take_step(good));
+    learn(&mut search, array![0.11]);
+    assert_abs_diff_eq!(search.correction[[0, 0]], 0.05, epsilon = 1e-12);
+    // The simulator lacks 0.1² in symmetry, so 0.11 may still be halved; the second copy does not answer.
+    assert!(search.open_copy());
+    assert_eq!((search.design().unwrap(), search.copies.current()), (array![0.7, 0.0].view(), 2));
+    learn(&mut search, array![f64::NAN]);
+    assert!(search.promising_center(&settings).is_none() && !search.open_copy(), "no copy is left");
+    assert_eq!(open(&mut search), array![0.0, 0.8]);
+    assert_eq!(search.copies.current(), 0);
+}

@@ -43,6 +43,7 @@
 //! - `cuda`: trains and proposes on NVIDIA GPUs; needs the CUDA toolkit to build.
 
 mod adaptive_neural_adjoint;
+mod adaptive_search_settings;
 mod adaptive_target;
 mod boundary_loss;
 mod cholesky;
@@ -90,11 +91,13 @@ mod starts;
 mod state_dict;
 mod state_dict_file;
 mod surrogate;
+mod symmetric_copies;
 mod tandem;
 mod tensor_file;
 mod weighted_surrogate;
 
-pub use adaptive_neural_adjoint::{AdaptiveNeuralAdjoint, AdaptiveSearchSettings};
+pub use adaptive_neural_adjoint::AdaptiveNeuralAdjoint;
+pub use adaptive_search_settings::AdaptiveSearchSettings;
 pub use cinn::{ConditionalInvertibleNetwork, ConditionalInvertibleNetworkModel};
 pub use cvae::{ConditionalVae, ConditionalVaeModel};
 pub use device::open_device;
@@ -109,7 +112,7 @@ pub use mdn::{MixtureDensityNetwork, MixtureDensityNetworkModel};
 pub use measurement_encoder::MeasurementEncoder;
 pub use nearest_neighbor::{NearestNeighbor, NearestNeighborModel};
 pub use neural_adjoint::{NeuralAdjoint, NeuralAdjointModel};
-pub use proxy::{ProxyError, ProxyRecipe, SimulatedDesigns, Symmetry};
+pub use proxy::{ProxyError, ProxyRecipe, SimulatedDesigns};
 pub use proxy_simulator::{ProxyErrors, ProxyReport, ProxySimulator};
 pub use refinement::{RefineWith, Refined};
 pub use registry::{AnyMethod, any_method, method_by_name, method_names};

@@ -6,7 +6,7 @@
 
 use inverse_core::{
     DataError, Dataset, FitContext, FitError, InvalidArgument, Prior, RandomStreams, SimulationError,
-    Simulator, Standardizer, check_matrix,
+    Simulator, Standardizer, Symmetry, check_matrix, with_symmetric_copies,
 };
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
@@ -20,9 +20,6 @@ use crate::proxy_simulator::{ProxyErrors, ProxyReport, ProxySimulator};
 use crate::standardized_data::{StandardizedData, tensor};
 use crate::surrogate::{RegressionSettings, Surrogate};
 use crate::tensor_file::Precision;
-
-/// The other designs that have the same measurements as one design; none, where it has no symmetric copy.
-pub type Symmetry<'a> = dyn Fn(&[f64]) -> Vec<Vec<f64>> + 'a;
 
 /// Why a proxy could not be made.
 #[derive(Debug, Error)]
@@ -253,23 +250,9 @@ impl Copies {
         rows: &[usize],
         symmetry: Option<&Symmetry<'_>>,
     ) -> Result<Self, InvalidArgument> {
-        let (mut values, mut sources) = (Vec::new(), Vec::new());
-        for row in rows {
-            let design = x.row(*row).to_vec();
-            let copies = symmetry.map_or_else(Vec::new, |symmetry| symmetry(&design));
-            for copy in std::iter::once(design).chain(copies) {
-                if copy.len() != x.ncols() {
-                    let expected = format!("copies of {} variables", x.ncols());
-                    return Err(InvalidArgument::new("symmetry", expected, copy.len()));
-                }
-                values.extend(copy);
-                sources.push(*row);
-            }
-        }
-        let copies = Array2::from_shape_vec((sources.len(), x.ncols()), values)
-            .map_err(|error| InvalidArgument::new("symmetry", "copies of equal width", error))?;
-        check_matrix("symmetry", copies.view(), x.ncols())?;
-        Ok(Self { x: copies, rows: sources })
+        let designs = x.select(Axis(0), rows);
+        let (x, sources) = with_symmetric_copies(designs.view(), symmetry.unwrap_or(&|_| Vec::new()))?;
+        Ok(Self { x, rows: sources.into_iter().map(|source| rows[source]).collect() })
     }
 }
 

@@ -9,7 +9,8 @@ use ndarray::{Array2, Array3, ArrayView2, Axis};
 use rand::Rng;
 use rayon::prelude::*;
 
-use crate::adaptive_neural_adjoint::{AdaptiveNeuralAdjoint, AdaptiveSearchSettings};
+use crate::adaptive_neural_adjoint::AdaptiveNeuralAdjoint;
+use crate::adaptive_search_settings::AdaptiveSearchSettings;
 use crate::levenberg_marquardt::LevenbergMarquardtSettings;
 use crate::neural_adjoint::NeuralAdjointModel;
 use crate::nn::HostMlp;

@@ -80,6 +80,25 @@ pub fn permuted(design: &[f64; 8], order: [usize; 4]) -> Result<[f64; 8], Invali
     Ok(moved)
 }
 
+/// The three other designs of the same spectrum: a [`Symmetry`](inverse_core::Symmetry) of solver and proxy, exact and near.
+///
+/// * `design`: (h₁…h₄, r₁…r₄); of another width it has no copies
+///
+/// ```
+/// use inverse_tasks::metamaterial::{SYMMETRIES, permuted, symmetric_copies};
+///
+/// let design = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
+/// let copies = symmetric_copies(&design);
+/// assert_eq!(copies.len(), 3);
+/// assert_eq!(copies[2], permuted(&design, SYMMETRIES[3])?);
+/// # Ok::<(), inverse_core::InvalidArgument>(())
+/// ```
+pub fn symmetric_copies(design: &[f64]) -> Vec<Vec<f64>> {
+    let Ok(design) = <&[f64; 8]>::try_from(design) else { return Vec::new() };
+    let others = SYMMETRIES.iter().skip(1).filter_map(|order| permuted(design, *order).ok());
+    others.map(|copy| copy.to_vec()).collect()
+}
+
 /// The authors' prior: heights uniform from 30 to 55 µm and radii from 42 to 52 µm, in scaled units
 /// [−1, 14/11] and [−1, 1].
 pub fn prior() -> BoxPrior {
