@@ -158,7 +158,8 @@ impl TargetSearch {
 
     /// Comes back from the last copy, where none was better and the basin has calls left: whether there is a step to take.
     pub(crate) fn leave_copies(&mut self, settings: &AdaptiveSearchSettings) -> bool {
-        let Some(Standing { center, failures, is_descending }) = self.copies.back() else { return false };
+        let loss = self.center.as_ref().map_or(f64::INFINITY, |center| center.loss);
+        let Some(Standing { center, failures, is_descending }) = self.copies.back(loss) else { return false };
         self.center = Some(center);
         (self.failures, self.is_descending) = (failures, is_descending);
         self.promising_center(settings).is_some()
@@ -306,7 +307,10 @@ impl TargetSearch {
             }
             Asked::Copy(x) => {
                 self.failures = if finite { 0 } else { settings.patience };
-                self.is_descending = false;
+                self.is_descending = finite && self.copies.halve(loss);
+                if self.is_descending {
+                    self.copies.settle();
+                }
                 if finite {
                     self.copies.measure(&residuals);
                     self.remember(loss, &x);

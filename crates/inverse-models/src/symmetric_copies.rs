@@ -110,6 +110,11 @@ impl SymmetricCopies {
         self.on_trial = false;
     }
 
+    /// Whether a loss at the current copy is at most half of that at the best one before it.
+    pub(crate) fn halve(&self, loss: f64) -> bool {
+        self.best.as_ref().is_some_and(|(best, _)| loss <= WORTHWHILE_FACTOR * best.center.loss)
+    }
+
     /// Leaves the current copy, where the basin stands so, for the next copy of the best design so far.
     pub(crate) fn next(&mut self, standing: Standing) -> Center {
         let best = match self.best.take() {
@@ -122,9 +127,10 @@ impl SymmetricCopies {
         self.best.insert(best).0.center.clone()
     }
 
-    /// Comes back to the best copy from one that is not worth its calls.
-    pub(crate) fn back(&mut self) -> Option<Standing> {
-        let (best, copy) = self.best.take().filter(|_| self.on_trial)?;
+    /// Comes back to the best copy from one on trial that has not got below it.
+    pub(crate) fn back(&mut self, loss: f64) -> Option<Standing> {
+        let is_worse = |(best, _): &(Standing, usize)| self.on_trial && best.center.loss <= loss;
+        let (best, copy) = self.best.take().filter(is_worse)?;
         self.current = copy;
         self.on_trial = false;
         Some(best)
@@ -182,9 +188,10 @@ mod tests {
             "the second was better"
         );
         assert!(!copies.may_be_better(0.01) && copies.wait(0.01), "there is no fourth, but a trial");
-        let best = copies.back().unwrap();
+        assert!(copies.halve(0.02) && !copies.halve(0.03));
+        let best = copies.back(0.05).unwrap();
         assert_eq!((best.center.x, best.failures, copies.current()), (array![0.2], 1, 2));
-        assert!(!copies.wait(0.01) && copies.back().is_none());
+        assert!(!copies.wait(0.01) && copies.back(0.05).is_none());
     }
 
     #[test]
@@ -193,7 +200,11 @@ mod tests {
         copies.expect(1, 1.0);
         copies.next(standing(0.5, 0));
         copies.settle();
-        assert!(copies.back().is_none() && copies.current() == 1);
+        assert!(copies.back(0.3).is_none() && copies.current() == 1);
+        copies = SymmetricCopies::default();
+        copies.expect(1, 1.0);
+        copies.next(standing(0.5, 0));
+        assert!(copies.back(0.2).is_none() && copies.current() == 1, "below 0.5² without a step that halves");
     }
 
     #[test]

@@ -5,11 +5,12 @@
 use std::time::{Duration, Instant};
 
 use inverse_core::testing::check_differentiable;
-use inverse_core::{Device, RandomStreams, Simulator, Task};
+use inverse_core::{Device, RandomStreams, Simulator, Task, with_symmetric_copies};
 use inverse_models::{Precision, ProxySimulator};
 use inverse_tasks::metamaterial::{
-    MetamaterialSettings, MetamaterialSolver, MetamaterialTask, shipped_proxy,
+    MetamaterialSettings, MetamaterialSolver, MetamaterialTask, shipped_proxy, symmetric_copies,
 };
+use ndarray::Axis;
 
 /// The paper's proxy has this test error (section 8.6.3).
 const PAPER_ERROR: f64 = 6e-5;
@@ -49,6 +50,22 @@ fn the_shipped_weights_are_small_and_ready_at_once() {
     // The best of five: about a hundredth of the bound on an idle core, so other work does not decide.
     let best = (0..5).map(|_| load()).min().unwrap();
     assert!(best < Duration::from_secs(1), "{best:?}");
+}
+
+#[test]
+fn copies_have_nearly_the_same_spectrum() {
+    let task = MetamaterialTask::new();
+    let x = task.prior().sample(500, &mut RandomStreams::new(3).stream("designs", 0));
+    let (designs, sources) = with_symmetric_copies(x.view(), &symmetric_copies).unwrap();
+    assert_eq!(designs.nrows(), 4 * x.nrows());
+    let y = task.simulate(designs.view()).unwrap();
+    let own: Vec<usize> = sources.iter().map(|source| 4 * source).collect();
+    // Designs themselves are a fourth of the rows.
+    let mean = (&y - &y.select(Axis(0), &own)).mapv(|value| value * value).mean().unwrap() * 4.0 / 3.0;
+    println!("the spectra of a design and its copies differ by {mean:.1e}");
+    // The solver has the symmetry exactly, so the difference is that of two errors, each as large as stated.
+    let stated = shipped_proxy().unwrap().test_errors().unwrap().ensemble;
+    assert!(mean > 0.0 && mean < 4.0 * stated, "{mean:e}");
 }
 
 #[test]
