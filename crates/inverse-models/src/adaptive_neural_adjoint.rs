@@ -22,6 +22,9 @@
 //! solutions of one target the surrogate errs alike, for their measurements are alike. So the answers so far are
 //! interpolated by kriging into a defect d(x) ≈ f(x) − f̂(x), all starts descend once more on f̂ + d, and where the lowest of
 //! them ends the next basin opens; f̂ + d takes the place of f̂ in its m.
+//!
+//! Of a design's copies under a symmetry that the simulator has only nearly, one alone meets the target: a basin that is
+//! stuck goes on at its copies ([`AdaptiveNeuralAdjoint::with_symmetry`]).
 
 mod inner_problems;
 
@@ -257,6 +260,7 @@ impl AdaptiveNeuralAdjoint {
             let copies = symmetry.copies(&x)?;
             let x = (&copies - &self.x_units.0) / &self.x_units.1;
             let differences = self.surrogate.values(x.view()) - &own;
+            let differences = differences.slice(s![.., ..self.y.ncols()]);
             let asymmetry = differences.rows().into_iter().map(squared_norm).fold(0.0, f64::max);
             search.copies.expect(copies.nrows(), asymmetry);
         }
