@@ -29,12 +29,12 @@
 mod inner_problems;
 
 use inverse_core::{InvalidArgument, Proposals, ProposeError, Search, check_answers, check_matrix};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use rand::Rng;
 use rayon::prelude::*;
 
 use crate::adaptive_search_settings::{AdaptiveSearchSettings, opening_settings};
-use crate::adaptive_target::TargetSearch;
+use crate::adaptive_target::{Center, TargetSearch};
 use crate::defect_model::DefectModel;
 use crate::host_network::HostNetwork;
 use crate::levenberg_marquardt::{Minimum, minimize, squared_norm};
@@ -232,37 +232,33 @@ impl AdaptiveNeuralAdjoint {
         &x * &self.x_units.1 + &self.x_units.0
     }
 
+    fn standardized(&self, x: &Array2<f64>) -> Array2<f64> {
+        (x - &self.x_units.0) / &self.x_units.1
+    }
+
     /// The design that a search asks for, in the data's units.
     fn asked(&self, search: &TargetSearch) -> Result<Option<Array1<f64>>, InvalidArgument> {
         let Some(x) = search.design().map(|x| self.in_units(x)) else { return Ok(None) };
         let copy = search.copies.current();
         let Some(symmetry) = self.symmetry.as_ref().filter(|_| copy > 0) else { return Ok(Some(x)) };
-        let mut x = self.standardized(symmetry.copy(&x, copy)?.view());
-        Zip::from(&mut x)
-            .and(&self.reach.lower)
-            .and(&self.reach.upper)
-            .for_each(|x, lower, upper| *x = x.max(*lower).min(*upper));
+        let mut x = self.standardized(&symmetry.copy(&x, copy)?).row(0).to_owned();
+        self.reach.clamp(&mut x);
         Ok(Some(self.in_units(x.view())))
     }
 
-    fn standardized(&self, x: ArrayView1<'_, f64>) -> Array1<f64> {
-        (&x - &self.x_units.0) / &self.x_units.1
-    }
-
     /// Counts the copies of the basins that were just opened, and asks the surrogate how much they differ.
-    fn expect_copies(&mut self) -> Result<(), InvalidArgument> {
+    fn announce_copies(&mut self) -> Result<(), InvalidArgument> {
         let Some(symmetry) = &self.symmetry else { return Ok(()) };
-        for search in &mut self.searches {
+        for target in 0..self.searches.len() {
+            let search = &self.searches[target];
             let center = search.promising_center(&self.settings).filter(|_| search.copies.are_unknown());
-            let Some(center) = center else { continue };
-            let own = self.surrogate.values(center.x.view().insert_axis(Axis(0)));
-            let x = &center.x * &self.x_units.1 + &self.x_units.0;
-            let copies = symmetry.copies(&x)?;
-            let x = (&copies - &self.x_units.0) / &self.x_units.1;
-            let differences = self.surrogate.values(x.view()) - &own;
-            let differences = differences.slice(s![.., ..self.y.ncols()]);
-            let asymmetry = differences.rows().into_iter().map(squared_norm).fold(0.0, f64::max);
-            search.copies.expect(copies.nrows(), asymmetry);
+            let Some(Center { x, .. }) = center else { continue };
+            let copies = symmetry.copies(&self.in_units(x.view()))?;
+            let own = self.surrogate.values(x.view().insert_axis(Axis(0)));
+            let differences = self.surrogate.values(self.standardized(&copies).view()) - &own;
+            let measured = differences.slice(s![.., ..self.y.ncols()]);
+            let asymmetry = measured.rows().into_iter().map(squared_norm).fold(0.0, f64::max);
+            self.searches[target].copies.announce(copies.nrows(), asymmetry);
         }
         Ok(())
     }
@@ -298,7 +294,7 @@ impl Search for AdaptiveNeuralAdjoint {
         if self.remaining == 0 {
             return Err(InvalidArgument::new("budget", "no more calls than it allows", "one more").into());
         }
-        self.expect_copies()?;
+        self.announce_copies()?;
         let stepping: Vec<usize> = (0..self.searches.len())
             .filter(|&target| self.searches[target].promising_center(&self.settings).is_some())
             .collect();

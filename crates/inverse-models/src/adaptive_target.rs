@@ -250,9 +250,7 @@ impl TargetSearch {
             None => (&reach.lower + &reach.upper) * 0.5,
         };
         let mut x = center + size.mapv(|size| size * rng.random_range(-1.0..=1.0));
-        Zip::from(&mut x).and(&reach.lower).and(&reach.upper).for_each(|x, lower, upper| {
-            *x = x.max(*lower).min(*upper);
-        });
+        reach.clamp(&mut x);
         x
     }
 

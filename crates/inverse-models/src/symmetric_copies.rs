@@ -25,16 +25,16 @@ impl SharedSymmetry {
         Ok(copies.slice_move(s![1.., ..]))
     }
 
-    /// One copy of a design, both in the data's units.
+    /// One copy of a design, (1, `dim_x`), both in the data's units.
     ///
     /// * `number`: from 1 on
-    pub(crate) fn copy(&self, x: &Array1<f64>, number: usize) -> Result<Array1<f64>, InvalidArgument> {
+    pub(crate) fn copy(&self, x: &Array1<f64>, number: usize) -> Result<Array2<f64>, InvalidArgument> {
         let copies = self.copies(x)?;
         if number > copies.nrows() {
             let expected = format!("{number} copies at least, as of another design");
             return Err(InvalidArgument::new("symmetry", expected, copies.nrows()));
         }
-        Ok(copies.row(number - 1).to_owned())
+        Ok(copies.slice_move(s![number - 1..number, ..]))
     }
 }
 
@@ -59,8 +59,8 @@ pub(crate) struct Standing {
 pub(crate) struct SymmetricCopies {
     /// The copy that is simulated; 0 is the design itself.
     current: usize,
-    /// How many copies a design has, itself not counted.
-    count: usize,
+    /// How many copies a design has, itself not counted; none, where nobody has told yet.
+    count: Option<usize>,
     /// Copies of this basin that were simulated.
     tried: usize,
     /// How the basin stood at the best of the copies before the current one, and which that was.
@@ -80,13 +80,13 @@ impl SymmetricCopies {
 
     /// Whether nobody has told yet about this basin's copies.
     pub(crate) fn are_unknown(&self) -> bool {
-        self.count == 0
+        self.count.is_none()
     }
 
     /// * `count`: how many copies the basin's designs have
     /// * `asymmetry`: ‖f̂(S x) − f̂(x)‖², the largest of all
-    pub(crate) fn expect(&mut self, count: usize, asymmetry: f64) {
-        self.count = count;
+    pub(crate) fn announce(&mut self, count: usize, asymmetry: f64) {
+        self.count = Some(count);
         if !self.was_measured {
             self.asymmetry = asymmetry;
         }
@@ -101,7 +101,7 @@ impl SymmetricCopies {
     /// such basin, whose loss is ‖a‖², so that one with a higher loss is no copy of a solution's.
     pub(crate) fn may_be_better(&self, loss: f64) -> bool {
         let loss = self.best.as_ref().map_or(loss, |(best, _)| best.center.loss.min(loss));
-        self.tried < self.count && loss < ASYMMETRY_MARGIN * self.asymmetry
+        self.count.is_some_and(|count| self.tried < count) && loss < ASYMMETRY_MARGIN * self.asymmetry
     }
 
     /// Whether a step must be worthwhile to be taken: a call tells as much of another copy.
@@ -165,7 +165,7 @@ mod tests {
     fn copies_are_worth_a_call_while_the_asymmetry_may_be_what_is_left() {
         let mut copies = SymmetricCopies::default();
         assert!(copies.are_unknown() && !copies.may_be_better(1e-9), "nobody told of any");
-        copies.expect(2, 1.0);
+        copies.announce(2, 1.0);
         assert!(copies.may_be_better(1.99) && !copies.may_be_better(2.01));
         // The simulator has more to say of it than the surrogate.
         assert_eq!(copies.next(standing(0.1, 0)).x, array![0.1]);
@@ -173,7 +173,7 @@ mod tests {
         assert!(copies.may_be_better(0.01));
         copies.leave();
         assert!(copies.are_unknown());
-        copies.expect(2, 1.0);
+        copies.announce(2, 1.0);
         assert!(
             copies.may_be_better(0.019) && !copies.may_be_better(0.021),
             "not forgotten in the next basin"
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn the_next_copy_is_of_the_best_design_so_far() {
         let mut copies = SymmetricCopies::default();
-        copies.expect(3, 1.0);
+        copies.announce(3, 1.0);
         assert_eq!(copies.current(), 0);
         assert_eq!(copies.next(standing(0.5, 0)).x, array![0.5]);
         assert_eq!(copies.next(standing(0.9, 0)).x, array![0.5], "the first copy was worse");
@@ -202,12 +202,12 @@ mod tests {
     #[test]
     fn nothing_comes_back_from_a_copy_of_worth() {
         let mut copies = SymmetricCopies::default();
-        copies.expect(1, 1.0);
+        copies.announce(1, 1.0);
         copies.next(standing(0.5, 0));
         copies.settle();
         assert!(copies.back(0.3).is_none() && copies.current() == 1);
         copies = SymmetricCopies::default();
-        copies.expect(1, 1.0);
+        copies.announce(1, 1.0);
         copies.next(standing(0.5, 0));
         assert!(copies.back(0.2).is_none() && copies.current() == 1, "below 0.5² without a step that halves");
     }
@@ -217,7 +217,7 @@ mod tests {
         let symmetry = SharedSymmetry::new(|x| vec![vec![x[1], x[0]]]);
         let x = array![1.0, 2.0];
         assert_eq!(symmetry.copies(&x).unwrap(), array![[2.0, 1.0]]);
-        assert_eq!(symmetry.copy(&x, 1).unwrap(), array![2.0, 1.0]);
+        assert_eq!(symmetry.copy(&x, 1).unwrap(), array![[2.0, 1.0]]);
         let error = symmetry.copy(&x, 2).unwrap_err().to_string();
         assert_eq!(error, "invalid `symmetry`: expected 2 copies at least, as of another design, found 1");
         assert!(SharedSymmetry::new(|_| vec![vec![f64::NAN; 2]]).copies(&x).is_err());

@@ -46,6 +46,14 @@ impl Reach {
         Self { lower, upper }
     }
 
+    /// Moves a design to the nearest one within.
+    pub(crate) fn clamp(&self, x: &mut Array1<f64>) {
+        Zip::from(x)
+            .and(&self.lower)
+            .and(&self.upper)
+            .for_each(|x, lower, upper| *x = x.max(*lower).min(*upper));
+    }
+
     /// The same box for several problems.
     pub(crate) fn bounds(&self, problems: usize) -> Bounds {
         let repeat =

@@ -26,6 +26,7 @@ mod spline;
 mod spline_tests;
 mod training_loop;
 mod training_op;
+mod training_settings;
 mod updates;
 
 use candle_core::{Result, Tensor, Var};
@@ -51,9 +52,10 @@ pub(crate) use schedule::PLATEAU_THRESHOLD;
 pub use schedule::Schedule;
 pub(crate) use schedule::ScheduleState;
 pub use training_loop::{
-    EpochLosses, LossGradients, Objective, Pairs, TRAINING_VERSION, TrainingReport, TrainingSettings, train,
+    EpochLosses, LossGradients, Objective, Pairs, TRAINING_VERSION, TrainingReport, train,
     train_earlier_stage,
 };
+pub use training_settings::TrainingSettings;
 pub use updates::Updates;
 pub(crate) use updates::by_adam;
 
