@@ -39,8 +39,8 @@ pub(crate) struct Case<'a> {
     gradient: Option<Box<dyn DifferentiableSimulator>>,
     model: NeuralAdjointModel,
     ensemble: Option<NeuralAdjointModel>,
-    /// Trained on symmetric copies, too, where the task has any.
-    symmetric: Option<NeuralAdjointModel>,
+    /// Trained on symmetric copies, too, where the task has any: what its rows are called, and the model.
+    symmetric: Vec<(String, NeuralAdjointModel)>,
     neighbor: NearestNeighborModel,
     y: Array2<f64>,
     calls: usize,
@@ -62,12 +62,12 @@ fn is_metamaterial(task: &dyn Task) -> bool {
     task.name().starts_with(MetamaterialTask::NAME)
 }
 
-/// A surrogate of the same pairs and their symmetric copies; one that is in the folder of results is not trained again.
+/// A surrogate of pairs and their symmetric copies; one that is in the folder of results is not trained again.
 fn train_with_copies(
     study: &Study,
     task: &dyn Task,
     method: &NeuralAdjoint,
-    data: &Dataset,
+    data: Dataset,
 ) -> Result<NeuralAdjointModel, StudyError> {
     let arguments = study.arguments();
     let name = format!("{}, {} pairs, seed {}", task.name(), data.len(), arguments.seed());
@@ -77,7 +77,7 @@ fn train_with_copies(
     {
         return Ok(model);
     }
-    let data = data.clone().with_symmetric_copies(&metamaterial::symmetric_copies)?;
+    let data = data.with_symmetric_copies(&metamaterial::symmetric_copies)?;
     let mut context = FitContext::new(arguments.seed()).with_device(arguments.device());
     let model = method.fit(&data, &mut context)?;
     model.save(&folder)?;
@@ -106,8 +106,16 @@ impl<'a> Case<'a> {
         let model = trained(&method, "surrogates")?;
         let pairs = arguments.profile().pairs();
         let data = Dataset::from_task(task, pairs, &mut streams.stream("neighbours", 0))?;
-        let symmetric =
-            is_metamaterial(task).then(|| train_with_copies(study, task, &method, &data)).transpose()?;
+        let mut symmetric = Vec::new();
+        if is_metamaterial(task) {
+            let model = train_with_copies(study, task, &method, data.clone())?;
+            symmetric.push(("symmetric".to_owned(), model));
+            if let Some(pairs) = own.symmetric_pairs {
+                let more = Dataset::from_task(task, pairs, &mut streams.stream("more pairs", 0))?;
+                let model = train_with_copies(study, task, &method, more)?;
+                symmetric.push((format!("symmetric, {pairs} pairs"), model));
+            }
+        }
         method.ensemble =
             own.members.map(|members| EnsembleSettings { members, ..EnsembleSettings::default() });
         let ensemble = method.ensemble.is_some().then(|| trained(&method, "ensembles")).transpose()?;
@@ -265,9 +273,9 @@ pub(crate) fn compare(case: &Case<'_>, results: &mut Results) -> Result<(), Stud
     if let Some(ensemble) = &case.ensemble {
         run("adaptive NA, ensemble", &|| case.adaptive(&screened(ensemble)?))?;
     }
-    if let Some(symmetric) = &case.symmetric {
-        run("NA, symmetric", &|| case.blind(symmetric))?;
-        run("adaptive NA, symmetric", &|| case.adaptive_symmetric(&screened(symmetric)?))?;
+    for (name, symmetric) in &case.symmetric {
+        run(&format!("NA, {name}"), &|| case.blind(symmetric))?;
+        run(&format!("adaptive NA, {name}"), &|| case.adaptive_symmetric(&screened(symmetric)?))?;
     }
     run("nearest neighbour, refined", &|| case.refined_neighbor())?;
     if let Some(simulator) = &case.gradient {

@@ -22,7 +22,7 @@ use inverse::bench::{
     CurveFigure, Study, StudyArguments, StudyError, Table, TaskResult, exit_code, panels, scientific,
 };
 use inverse::prelude::*;
-use inverse::tasks::metamaterial::{self, MetamaterialSettings, MetamaterialSolver};
+use inverse::tasks::metamaterial::{self, MetamaterialSettings, MetamaterialSolver, MetamaterialTask};
 use serde::Serialize;
 
 use crate::case::{Case, Results, Time, compare, time};
@@ -69,9 +69,12 @@ struct Arguments {
     /// Epochs of the surrogate's training; the profile's, where not given.
     #[arg(long)]
     epochs: Option<usize>,
-    /// Adds D4 with the solver that its proxy stands for: slower, and smooth.
+    /// Searches the solver that D4's proxy stands for in the proxy's place: slower, and smooth.
     #[arg(long)]
     solver: bool,
+    /// Adds a surrogate of that many pairs and their symmetric copies, where a task has any.
+    #[arg(long, value_name = "PAIRS")]
+    symmetric_pairs: Option<usize>,
     /// Adds an ensemble of that many surrogates.
     #[arg(long, value_name = "MEMBERS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..=64))]
     members: Option<usize>,
@@ -144,6 +147,7 @@ fn beyond(arguments: &Arguments) -> Result<(), StudyError> {
     let solver = MetamaterialSolver::new(MetamaterialSettings::default())?;
     let solver = SimulatedTask::new("metamaterial solver", solver, metamaterial::prior())?;
     if arguments.solver {
+        tasks.retain(|task| task.name() != MetamaterialTask::NAME);
         tasks.push(&solver);
     }
     for task in tasks {
