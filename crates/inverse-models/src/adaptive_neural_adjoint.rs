@@ -8,9 +8,8 @@
 //! m(x) = f(x_c) + f̂(x) − f̂(x_c) + C (x − x_c)
 //! ```
 //!
-//! is exact at x_c, as in space mapping (Bandler et al. 1994, 2004) and defect correction; C makes it agree with
-//! the basin's earlier answers as well, as Broyden's updates (1965) do with the last one, and the tail superlinear. The next
-//! design is
+//! is exact at x_c, as in space mapping (Bandler et al. 1994, 2004) and defect correction; Broyden's rank-one updates
+//! (1965) of C make it agree with the earlier answers as well, and the tail superlinear. The next design is
 //!
 //! ```text
 //! x_(k+1) = argmin ‖m(x) − y‖²,   ‖x − x_c‖_∞ ≤ Δ, x within reach

@@ -9,7 +9,6 @@ use rand::{Rng, RngExt};
 use crate::adaptive_search_settings::AdaptiveSearchSettings;
 use crate::defect_model::DefectModel;
 use crate::levenberg_marquardt::{Minimum, squared_norm};
-use crate::secants::Secants;
 use crate::symmetric_copies::{Standing, SymmetricCopies};
 use crate::weighted_surrogate::Reach;
 
@@ -68,13 +67,11 @@ pub(crate) struct TargetSearch {
     center: Option<Center>,
     /// (loss, x) of the best design of all basins.
     best: Option<(f64, Array1<f64>)>,
-    /// C, what the basin's answers add to the transposed Jacobian of the surrogate and its defect, (`dim_x`, `dim_y`).
+    /// C, what Broyden's updates add to the transposed Jacobian of the surrogate and its defect, (`dim_x`, `dim_y`).
     pub(crate) correction: Array2<f64>,
-    /// What the answers say of the surrogate's error in this basin; as they were when it was opened, so that C corrects the
-    /// same thing all along. The first basin has none, nor have those after the target is met.
+    /// What the answers say of the surrogate's error in this basin; as they were when it was opened, so that all updates of
+    /// C correct the same thing. The first basin has none, nor have those after the target is met.
     pub(crate) defect: Option<DefectModel>,
-    /// The answers of this basin.
-    secants: Secants,
     /// Which copy of the designs below is simulated, where the simulator has a symmetry.
     pub(crate) copies: SymmetricCopies,
     radius: f64,
@@ -102,7 +99,6 @@ impl TargetSearch {
             best: None,
             correction: Array2::zeros((dim_x, residuals)),
             defect: None,
-            secants: Secants::default(),
             copies: SymmetricCopies::default(),
             radius: 0.0,
             failures: 0,
@@ -164,9 +160,7 @@ impl TargetSearch {
     pub(crate) fn leave_copies(&mut self, settings: &AdaptiveSearchSettings) -> bool {
         let loss = self.center.as_ref().map_or(f64::INFINITY, |center| center.loss);
         let Some(Standing { center, failures, is_descending }) = self.copies.back(loss) else { return false };
-        self.secants.shift(center.x.view(), &center.residuals);
         self.center = Some(center);
-        self.correct_jacobian();
         (self.failures, self.is_descending) = (failures, is_descending);
         self.promising_center(settings).is_some()
     }
@@ -307,7 +301,6 @@ impl TargetSearch {
                 let length = settings.error_length.filter(|_| self.answers.len() > 1 && !self.is_solved());
                 self.defect = length.map(|length| DefectModel::new(&self.answers, length));
                 self.remember(loss, &x);
-                self.secants.begin(&x, &residuals, self.corrected(&x, predicted).view());
                 self.center = loss.is_finite().then_some(Center { x, residuals, loss });
             }
             Asked::Copy(x) => {
@@ -319,39 +312,14 @@ impl TargetSearch {
                 if finite {
                     self.copies.measure(&residuals);
                     self.remember(loss, &x);
-                    self.secants.shift(x.view(), &residuals);
                     self.center = Some(Center { x, residuals, loss });
-                    self.correct_jacobian();
                 }
             }
-            Asked::Step(x, promised) => {
+            Asked::Step(x, predicted) => {
                 self.remember(loss, &x);
-                if finite {
-                    self.secants.push(&x, &residuals, self.corrected(&x, predicted).view());
-                }
-                self.learn_from_step(Center { x, residuals, loss }, &promised);
-                self.correct_jacobian();
+                self.learn_from_step(Center { x, residuals, loss }, &predicted);
             }
         }
-    }
-
-    /// What the basin's model has for f(x) − y, before C.
-    ///
-    /// * `predicted`: f̂(x) − y
-    fn corrected(&self, x: &Array1<f64>, predicted: ArrayView1<'_, f64>) -> Array1<f64> {
-        let mut corrected = predicted.to_owned();
-        if let Some(defect) = &self.defect {
-            let mut measured = corrected.slice_mut(s![..self.measured]);
-            measured += &defect.values(x.view());
-        }
-        corrected
-    }
-
-    /// Explains by C what the basin's answers say of the model's error. Of an ensemble, every member is corrected: along the
-    /// steps, none is in doubt any more.
-    fn correct_jacobian(&mut self) {
-        let Some(center) = &self.center else { return };
-        self.correction = self.secants.correction(center.x.view(), self.correction.ncols());
     }
 
     fn remember(&mut self, loss: f64, x: &Array1<f64>) {
@@ -360,11 +328,16 @@ impl TargetSearch {
         }
     }
 
-    fn learn_from_step(&mut self, new: Center, promised: &Array1<f64>) {
+    fn learn_from_step(&mut self, new: Center, predicted: &Array1<f64>) {
         let Some(center) = &self.center else { return };
+        let step = &new.x - &center.x;
         let length = largest_difference(new.x.view(), center.x.view());
-        let decrease = center.loss - squared_norm(promised.slice(s![..self.measured]));
-        let share = (center.loss - new.loss) / decrease;
+        if new.loss.is_finite() {
+            // Of an ensemble, every member is corrected: along the step, none is in doubt any more.
+            self.correction += &broyden_update(&step, &(&new.residuals - predicted));
+        }
+        let promised = center.loss - squared_norm(predicted.slice(s![..self.measured]));
+        let share = (center.loss - new.loss) / promised;
         if share > 0.75 && length > 0.5 * self.radius {
             self.radius *= 2.0;
         } else if share < 0.25 || share.is_nan() {
@@ -380,6 +353,15 @@ impl TargetSearch {
             self.center = Some(new);
         }
     }
+}
+
+/// Broyden's rank-one update (1965): the least change of the Jacobian that explains what the step has shown.
+///
+/// Returns s (Δr)ᵀ / ‖s‖², (`dim_x`, `dim_y`), with Δr the surprise: the residuals less what was predicted.
+fn broyden_update(step: &Array1<f64>, surprise: &Array1<f64>) -> Array2<f64> {
+    let length = step.dot(step);
+    let step = if length > 0.0 { step / length } else { Array1::zeros(step.len()) };
+    step.insert_axis(Axis(1)).dot(&surprise.view().insert_axis(Axis(0)))
 }
 
 /// Whether residuals are more than copies of each other.

@@ -86,7 +86,6 @@ mod registry;
 mod regression_network;
 mod relabelling;
 mod saved_model;
-mod secants;
 mod standardized_data;
 mod starts;
 mod state_dict;
