@@ -21,9 +21,6 @@ use crate::diversity::{Diversity, DiversityRow};
 /// Starts a target of every search on the surrogate; as many as the largest T needs.
 const STARTS: usize = 200;
 
-/// The same of searches that open a few basins alone.
-const SCREENED_STARTS: usize = 64;
-
 /// Evaluations a target of the baselines on the surrogate.
 const SURROGATE_EVALUATIONS: usize = 2000;
 
@@ -44,6 +41,7 @@ pub(crate) struct Case<'a> {
     neighbor: NearestNeighborModel,
     y: Array2<f64>,
     calls: usize,
+    screened_starts: usize,
     streams: RandomStreams,
 }
 
@@ -131,6 +129,7 @@ impl<'a> Case<'a> {
             neighbor: NearestNeighbor {}.fit(&data, &mut context)?,
             y: targets.y().to_owned(),
             calls: arguments.proposals(),
+            screened_starts: own.screened_starts,
             streams,
         })
     }
@@ -210,9 +209,9 @@ impl<'a> Case<'a> {
 }
 
 /// Fewer starts, each of a training design that the surrogate puts near the target.
-fn screened(model: &NeuralAdjointModel) -> Result<NeuralAdjointModel, StudyError> {
+fn screened(model: &NeuralAdjointModel, starts: usize) -> Result<NeuralAdjointModel, StudyError> {
     let descent = LevenbergMarquardtSettings::default();
-    Ok(model.with_starts(Starts::Screened).with_levenberg_marquardt(SCREENED_STARTS, descent)?)
+    Ok(model.with_starts(Starts::Screened).with_levenberg_marquardt(starts, descent)?)
 }
 
 /// What a search did.
@@ -261,6 +260,7 @@ pub(crate) fn compare(case: &Case<'_>, results: &mut Results) -> Result<(), Stud
         results.errors.push(TaskResult { task, method: label.into(), errors, validation: Vec::new() });
         Ok(())
     };
+    let starts = case.screened_starts;
     run("random search", &|| case.random())?;
     for baseline in Baseline::ALL {
         run(baseline.label(), &|| case.baseline(baseline))?;
@@ -269,13 +269,13 @@ pub(crate) fn compare(case: &Case<'_>, results: &mut Results) -> Result<(), Stud
     run("NA, Adam", &|| case.blind(&case.adam()?))?;
     run("NA, Levenberg–Marquardt", &|| case.blind(&case.model))?;
     run("adaptive NA", &|| case.adaptive(&case.model))?;
-    run("adaptive NA, screened", &|| case.adaptive(&screened(&case.model)?))?;
+    run("adaptive NA, screened", &|| case.adaptive(&screened(&case.model, starts)?))?;
     if let Some(ensemble) = &case.ensemble {
-        run("adaptive NA, ensemble", &|| case.adaptive(&screened(ensemble)?))?;
+        run("adaptive NA, ensemble", &|| case.adaptive(&screened(ensemble, starts)?))?;
     }
     for (name, symmetric) in &case.symmetric {
         run(&format!("NA, {name}"), &|| case.blind(symmetric))?;
-        run(&format!("adaptive NA, {name}"), &|| case.adaptive_symmetric(&screened(symmetric)?))?;
+        run(&format!("adaptive NA, {name}"), &|| case.adaptive_symmetric(&screened(symmetric, starts)?))?;
     }
     run("nearest neighbour, refined", &|| case.refined_neighbor())?;
     if let Some(simulator) = &case.gradient {
@@ -290,7 +290,8 @@ pub(crate) fn time(case: &Case<'_>, targets: usize, times: &mut Vec<Time>) -> Re
     let settings = AdaptiveSearchSettings::default();
     let mut rng = case.streams.stream("timed search", 0);
     let start = Instant::now();
-    let model = screened(&case.model)?;
+    let starts = case.screened_starts;
+    let model = screened(&case.model, starts)?;
     let mut search = model.adaptive_search(data.y(), TIMED_CALLS, &settings, &mut rng)?;
     let errors = resimulate_search(case.task, &mut search, data.y(), TIMED_CALLS, &mut rng)?;
     let adaptive = start.elapsed().as_secs_f64();
@@ -313,7 +314,7 @@ pub(crate) fn time(case: &Case<'_>, targets: usize, times: &mut Vec<Time>) -> Re
     for (label, model) in [
         (format!("300 steps of Adam from {STARTS} starts"), &adam),
         (format!("Levenberg–Marquardt from {STARTS} starts"), &case.model),
-        (format!("Levenberg–Marquardt from {SCREENED_STARTS} screened starts"), &model),
+        (format!("Levenberg–Marquardt from {starts} screened starts"), &model),
     ] {
         let start = Instant::now();
         let proposals = model.propose(few.view(), 1, &mut rng)?;

@@ -4,6 +4,7 @@
 //! cargo run --release --example beyond_table3                                         # minutes: small networks
 //! cargo run --release --example beyond_table3 -- --profile paper --trainings 1        # the paper's networks
 //! cargo run --release --example beyond_table3 -- --task D1 --timed-targets 0          # no timing
+//! cargo run --release --example beyond_table3 -- --task D4 --solver                   # coupled dipoles in place of the proxy
 //! ```
 //!
 //! All searches of a task share one surrogate and one set of held-out targets. What is trained is kept in the folder of
@@ -75,6 +76,10 @@ struct Arguments {
     /// Adds a surrogate of that many pairs and their symmetric copies, where a task has any.
     #[arg(long, value_name = "PAIRS")]
     symmetric_pairs: Option<usize>,
+    /// Starts a target of searches whose starts are screened. Symmetric copies are near a target alike: four times as many
+    /// for as many distinct designs of D4.
+    #[arg(long, default_value_t = 64)]
+    screened_starts: usize,
     /// Adds an ensemble of that many surrogates.
     #[arg(long, value_name = "MEMBERS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..=64))]
     members: Option<usize>,
