@@ -25,7 +25,8 @@ pub enum Starts {
     ///
     /// One pass of the surrogate over the training designs, shared by all targets, replaces the first steps of every
     /// descent. Not in the paper. Designs of several solutions are near the target alike, so all of them are kept as
-    /// long as `start_count` is far above their number.
+    /// long as `start_count` is far above their number. Symmetric copies are near the target alike, too: a model that was
+    /// trained on [them](inverse_core::Dataset::with_symmetric_copies) needs as many times the starts.
     Screened,
 }
 
