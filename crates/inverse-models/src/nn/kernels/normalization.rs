@@ -128,22 +128,6 @@ pub(super) fn pull_back(
     )
 }
 
-/// Σ of each column over the rows of a panel.
-pub(super) fn column_sums(rows: &[PanelRow]) -> PanelRow {
-    vectorized(
-        #[inline(always)]
-        || {
-            let mut sums = PanelRow::ZERO;
-            for row in rows {
-                for (sum, value) in sums.0.iter_mut().zip(&row.0) {
-                    *sum += value;
-                }
-            }
-            sums
-        },
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use approx::assert_relative_eq;

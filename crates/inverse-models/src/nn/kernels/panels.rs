@@ -18,9 +18,6 @@ pub(super) const PANEL: usize = 48;
 /// Rows that the kernel computes at once; a matrix has as many times as many, of which the last may mean nothing.
 pub(super) const TILE: usize = 8;
 
-/// Rows a task: a batch of 128 has twice as many tasks as panels.
-pub(super) const TASK_ROWS: usize = 64;
-
 /// One row of one panel.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
@@ -130,10 +127,9 @@ impl PanelMatrix {
         &self.values[start..start + self.rows]
     }
 
-    /// `count` rows of one panel, from `first` on; some may only fill a tile.
-    pub(super) fn part(&self, panel: usize, first: usize, count: usize) -> &[PanelRow] {
-        let start = panel * self.height() + first;
-        &self.values[start..start + count]
+    /// The rows from `first` on of the first panel, and behind them the other panels.
+    pub(super) fn lines_from(&self, first: usize) -> &[PanelRow] {
+        &self.values[first.min(self.values.len())..]
     }
 
     /// The panels, each with all its rows.
@@ -152,12 +148,6 @@ impl PanelMatrix {
     pub(super) fn copy(&mut self, values: &[f32], columns: usize) {
         self.reshape(values.len().checked_div(columns).unwrap_or(0), columns);
         self.panels_mut().enumerate().for_each(|(panel, rows)| copy_panel(values, columns, panel, rows));
-    }
-
-    /// As [`PanelMatrix::copy`], on all threads.
-    pub(super) fn par_copy(&mut self, values: &[f32], columns: usize) {
-        self.reshape(values.len().checked_div(columns).unwrap_or(0), columns);
-        self.par_panels_mut().enumerate().for_each(|(panel, rows)| copy_panel(values, columns, panel, rows));
     }
 
     /// Becomes the transpose of the row-major matrix `values` with `columns` columns, on all threads.
@@ -205,7 +195,7 @@ pub(super) fn copy_panel(values: &[f32], columns: usize, panel: usize, rows: &mu
 }
 
 /// Side of the square that a transpose turns at once.
-const SQUARE: usize = 4;
+pub(super) const SQUARE: usize = 4;
 
 /// Lines that a transpose reads side by side, each from its first number to its last: what it writes of a row together
 /// is a whole line of the cache, which a panel of many rows would else bring to the nearest one time and again.
@@ -254,8 +244,9 @@ fn turn_lines<const L: usize>(lines: &[f32], columns: usize, place: usize, rows:
     }
 }
 
+/// Four lines' numbers become columns from `place` on.
 #[inline(always)]
-fn turn_square([a, b, c, d]: [[f32; SQUARE]; SQUARE], place: usize, rows: &mut [PanelRow]) {
+pub(super) fn turn_square([a, b, c, d]: [[f32; SQUARE]; SQUARE], place: usize, rows: &mut [PanelRow]) {
     for (index, row) in rows.iter_mut().enumerate().take(SQUARE) {
         row.0[place..place + SQUARE].copy_from_slice(&[a[index], b[index], c[index], d[index]]);
     }

@@ -18,13 +18,35 @@ pub(super) enum Start<'a> {
     Own,
 }
 
+/// The lines of a right factor, a term's each; 48 of them lie together.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) lines: &'a [PanelRow],
+    /// From the first line of 48 to that of the next 48.
+    pub(super) step: usize,
+    pub(super) count: usize,
+}
+
+impl<'a> Terms<'a> {
+    /// The lines, 48 and at the end fewer at a time.
+    #[inline(always)]
+    pub(super) fn segments(self) -> impl Iterator<Item = &'a [PanelRow]> {
+        (0..self.count.div_ceil(PANEL)).map(move |segment| {
+            let start = segment * self.step;
+            &self.lines[start..start + PANEL.min(self.count - segment * PANEL)]
+        })
+    }
+}
+
 /// out = start + left · right, for rows of one panel.
 struct Panel<'a> {
-    left: &'a PanelMatrix,
-    /// The row of `left` that the first one of `out` belongs to.
-    first: usize,
-    /// The panel of the right factor: as many rows as `left` has columns.
-    right: &'a [PanelRow],
+    /// Rows of the left factor, 48 terms of each.
+    left: &'a [PanelRow],
+    /// From the first row's 48 terms to its next 48.
+    step: usize,
+    /// Rows that mean something.
+    rows: usize,
+    right: Terms<'a>,
     width: usize,
     start: Start<'a>,
     /// Whole tiles.
@@ -36,7 +58,6 @@ struct Panel<'a> {
 /// * `right`: the panel of the right factor, of which `width` columns mean something; the rest of `out` is `start`
 ///   or not written
 /// * `out`: whole tiles
-#[inline(never)] // A profile shows it by its name.
 pub(super) fn multiply(
     left: &PanelMatrix,
     first: usize,
@@ -44,7 +65,22 @@ pub(super) fn multiply(
     start: Start<'_>,
     out: &mut [PanelRow],
 ) {
-    Arch::new().dispatch(Panel { left, first, right, width, start, out });
+    let right = Terms { lines: right, step: PANEL, count: right.len() };
+    multiply_lines((left.lines_from(first), left.height(), left.rows() - first), (right, width), start, out);
+}
+
+/// out = start + left · right for as many rows as `out` has, whole tiles.
+///
+/// * `left`: rows of 48 terms, how far the next 48 lie behind them, and how many rows mean something
+/// * `right`: of which `width` columns mean something
+#[inline(never)] // A profile shows it by its name.
+pub(super) fn multiply_lines(
+    (left, step, rows): (&[PanelRow], usize, usize),
+    (right, width): (Terms<'_>, usize),
+    start: Start<'_>,
+    out: &mut [PanelRow],
+) {
+    Arch::new().dispatch(Panel { left, step, rows, right, width, start, out });
 }
 
 impl WithSimd for Panel<'_> {
@@ -55,7 +91,7 @@ impl WithSimd for Panel<'_> {
         let tiles = self.out.len() / TILE;
         let mut panel = self;
         for first in (0..tiles).map(|tile| tile * TILE) {
-            if panel.first + first + 1 == panel.left.rows() {
+            if first + 1 == panel.rows {
                 by_columns::<S, 1>(simd, first, panel.width, &mut panel);
             } else {
                 whole_tile(simd, first, panel.width, &mut panel);
@@ -65,7 +101,7 @@ impl WithSimd for Panel<'_> {
 }
 
 /// A product that is computed piece by piece.
-trait Pieces {
+pub(super) trait Pieces {
     /// Computes `M` rows of the output, from row `first` on, by `V` registers from a column on.
     fn piece<S: Simd, const M: usize, const V: usize>(&mut self, simd: S, first: usize, column: usize);
 }
@@ -85,12 +121,32 @@ fn lanes<S: Simd>() -> usize {
 
 /// The first `width` columns of a tile of rows; half as many registers hold half as many rows.
 #[inline(always)]
-fn whole_tile<S: Simd>(simd: S, first: usize, width: usize, pieces: &mut impl Pieces) {
+pub(super) fn whole_tile<S: Simd>(simd: S, first: usize, width: usize, pieces: &mut impl Pieces) {
     if lanes::<S>() == WIDEST {
         by_columns::<S, TILE>(simd, first, width, pieces);
     } else {
         by_columns::<S, HALF>(simd, first, width, pieces);
         by_columns::<S, HALF>(simd, first + HALF, width, pieces);
+    }
+}
+
+/// The first `width` columns of `count` rows, not one more.
+#[inline(always)]
+pub(super) fn exact_rows<S: Simd>(simd: S, count: usize, width: usize, pieces: &mut impl Pieces) {
+    let mut first = 0;
+    while first < count {
+        match count - first {
+            TILE.. => whole_tile(simd, first, width, pieces),
+            HALF.. => by_columns::<S, HALF>(simd, first, width, pieces),
+            2.. => by_columns::<S, 2>(simd, first, width, pieces),
+            _ => by_columns::<S, 1>(simd, first, width, pieces),
+        }
+        first += match count - first {
+            TILE.. => TILE,
+            HALF.. => HALF,
+            2.. => 2,
+            _ => 1,
+        };
     }
 }
 
@@ -110,14 +166,15 @@ fn by_columns<S: Simd, const M: usize>(simd: S, first: usize, width: usize, piec
 }
 
 /// `V` registers of a panel's row, from a column on.
+///
+/// A reference: an array of them goes through memory wherever the compiler does not inline what fills it.
 #[inline(always)]
-fn load<S: Simd, const V: usize>(row: &PanelRow, column: usize) -> [S::f32s; V] {
-    let (registers, _) = S::as_simd_f32s(&row.0[column..]);
-    std::array::from_fn(|index| registers[index])
+pub(super) fn registers<S: Simd, const V: usize>(row: &PanelRow, column: usize) -> Option<&[S::f32s; V]> {
+    S::as_simd_f32s(&row.0[column..]).0.first_chunk()
 }
 
 #[inline(always)]
-fn store<S: Simd, const M: usize, const V: usize>(
+pub(super) fn store<S: Simd, const M: usize, const V: usize>(
     sums: &[[S::f32s; V]; M],
     column: usize,
     out: &mut [PanelRow],
@@ -132,77 +189,41 @@ impl Pieces for Panel<'_> {
     #[inline(always)]
     fn piece<S: Simd, const M: usize, const V: usize>(&mut self, simd: S, first: usize, column: usize) {
         let out = &mut self.out[first..first + M];
-        let mut sums: [[S::f32s; V]; M] = std::array::from_fn(|row| match self.start {
-            Start::Row(start) => load::<S, V>(start, column),
-            Start::Own => load::<S, V>(&out[row], column),
-        });
-        for (panel, right) in self.right.chunks(PANEL).enumerate() {
-            let (left, _) = self.left.part(panel, self.first + first, M).as_chunks::<M>();
+        let mut sums = [[simd.splat_f32s(0.0); V]; M];
+        for (sums, own) in sums.iter_mut().zip(&*out) {
+            let start = match self.start {
+                Start::Row(start) => start,
+                Start::Own => own,
+            };
+            let Some(start) = registers::<S, V>(start, column) else { return };
+            sums.iter_mut().zip(start).for_each(|(sum, start)| *sum = *start);
+        }
+        for (segment, right) in self.right.segments().enumerate() {
+            let (left, _) = self.left[segment * self.step + first..].as_chunks::<M>();
             let Some(left) = left.first() else { return };
-            for (term, right) in right.iter().enumerate().take(PANEL) {
-                let right = load::<S, V>(right, column);
-                for (sums, left) in sums.iter_mut().zip(left) {
-                    let factor = simd.splat_f32s(left.0[term]);
-                    for (sum, right) in sums.iter_mut().zip(right) {
-                        *sum = simd.mul_add_f32s(factor, right, *sum);
-                    }
-                }
-            }
+            add_terms!(simd, sums, right, column, |row, term| left[row].0[term]);
         }
         store::<S, M, V>(&sums, column, out);
     }
 }
 
-/// out = leftᵀ · right, for one tile of columns of `left` and one panel of `right`.
-struct Transposed<'a> {
-    left: &'a [PanelRow],
-    first: usize,
-    right: &'a [PanelRow],
-    width: usize,
-    out: &'a mut [PanelRow; TILE],
-}
-
-/// out = leftᵀ · right, for the tile of columns of `left` from `first` on and the first `width` columns of `right`.
+/// Adds factor · line of up to 48 terms to the sums of as many rows as there are factors.
 ///
-/// * `left`, `right`: one panel each, of as many rows
-#[inline(never)] // A profile shows it by its name.
-pub(super) fn multiply_transposed(
-    left: &[PanelRow],
-    first: usize,
-    (right, width): (&[PanelRow], usize),
-    out: &mut [PanelRow; TILE],
-) {
-    Arch::new().dispatch(Transposed { left, first, right, width, out });
-}
-
-impl WithSimd for Transposed<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let mut product = self;
-        whole_tile(simd, 0, product.width, &mut product);
-    }
-}
-
-impl Pieces for Transposed<'_> {
-    #[inline(always)]
-    fn piece<S: Simd, const M: usize, const V: usize>(&mut self, simd: S, first: usize, column: usize) {
-        let mut sums = [[simd.splat_f32s(0.0); V]; M];
-        let place = self.first + first;
-        for (left, right) in self.left.iter().zip(self.right) {
-            let right = load::<S, V>(right, column);
-            let factors: [f32; M] = std::array::from_fn(|index| left.0[place..place + M][index]);
-            for (sums, factor) in sums.iter_mut().zip(factors) {
-                let factor = simd.splat_f32s(factor);
-                for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = simd.mul_add_f32s(factor, right, *sum);
+/// A macro: where a function takes the sums, the compiler copies them in memory for each call.
+macro_rules! add_terms {
+    ($simd:ident, $sums:ident, $lines:expr, $column:ident, |$row:ident, $term:ident| $factor:expr) => {
+        for ($term, line) in $lines.iter().enumerate().take(PANEL) {
+            let Some(line) = registers::<S, V>(line, $column) else { return };
+            for ($row, sums) in $sums.iter_mut().enumerate() {
+                let factor = $simd.splat_f32s($factor);
+                for (sum, line) in sums.iter_mut().zip(line) {
+                    *sum = $simd.mul_add_f32s(factor, *line, *sum);
                 }
             }
         }
-        store::<S, M, V>(&sums, column, &mut self.out[first..first + M]);
-    }
+    };
 }
+pub(super) use add_terms;
 
 #[cfg(test)]
 mod tests {
@@ -237,8 +258,10 @@ mod tests {
             let mut out = PanelMatrix::default();
             out.reshape(left.rows(), columns);
             for (panel, out) in out.panels_mut().enumerate() {
-                let (width, right) = (right.width(panel), right.panel(panel));
-                dispatch(Panel { left, first: 0, right, width, start, out });
+                let (width, lines) = (right.width(panel), right.panel(panel));
+                let right = Terms { lines, step: PANEL, count: lines.len() };
+                let (step, rows) = (left.height(), left.rows());
+                dispatch(Panel { left: left.lines_from(0), step, rows, right, width, start, out });
             }
             out.to_rows()
         };
@@ -268,23 +291,6 @@ mod tests {
                     for column in 0..columns {
                         let terms = (0..inner).map(|k| (a[row * inner + k], b[k * columns + column]));
                         prop_assert_eq!(result[row * columns + column], in_order(0.25, terms));
-                    }
-                }
-            }
-            // aᵀ · c, for a c with a's rows.
-            let c = numbers(rows * columns, salt + 2);
-            let right = panels(&c, columns);
-            for panel in 0..columns.div_ceil(PANEL) {
-                for first in (0..inner).step_by(TILE) {
-                    let mut out = [PanelRow::ZERO; TILE];
-                    let (of_left, first) = (left.panel(first / PANEL), first % PANEL);
-                    multiply_transposed(of_left, first, (right.panel(panel), right.width(panel)), &mut out);
-                    for (place, out) in out.iter().enumerate() {
-                        for (column, value) in right.range(panel).zip(out.0) {
-                            let terms =
-                                (0..rows).map(|row| (of_left[row].0[first + place], c[row * columns + column]));
-                            prop_assert_eq!(value, in_order(0.0, terms));
-                        }
                     }
                 }
             }

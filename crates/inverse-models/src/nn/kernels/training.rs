@@ -2,34 +2,43 @@
 
 use rayon::prelude::*;
 
-use super::normalization::{Moments, ScaleGradient, column_sums, normalize, pull_back};
-use super::panels::{PANEL, PanelMatrix, PanelRow, TASK_ROWS, TILE, flat, flat_mut};
-use super::product::{Start, multiply, multiply_transposed};
-use super::vector_unit::{multiply_in_place, vectorized};
-use super::weight::{Panel, Weight};
+use super::blocks::{Blocks, turn_block};
+use super::normalization::{Moments, ScaleGradient, normalize, pull_back};
+use super::panels::{PANEL, PanelRow, TILE, flat, flat_mut};
+use super::vector_unit::multiply_in_place;
+use super::weight::{Weight, write_gradient};
 use crate::nn::Activation;
 use crate::nn::layout::{LayerLayout, NormalizationLayout};
 
-/// What the forward pass of one layer leaves for the backward pass.
+/// Blocks, or tiles of a gradient, that a thread takes on before another may take the next: few, since all wait for the
+/// last of a layer.
+const TASK: usize = 2;
+
+/// What the forward pass of one hidden layer leaves for the backward pass.
 #[derive(Debug, Default)]
 struct LayerBuffers {
-    /// The activation's value; of the last layer, its output.
-    value: PanelMatrix,
-    /// The activation's derivative.
-    derivative: PanelMatrix,
-    /// The normalised x · weightᵀ + bias, where there is normalisation.
-    normalized: PanelMatrix,
-    /// 1 / √(batch variance + ε) of each panel.
+    /// The activation's value; lines are rows.
+    value_rows: Blocks,
+    /// The activation's derivative; lines are features, where there is normalisation rows.
+    derivative: Blocks,
+    /// The normalised x · weightᵀ + bias, where there is normalisation; lines are rows.
+    normalized_rows: Blocks,
+    /// 1 / √(batch variance + ε) of each chunk of features.
     inverse_deviation: Vec<PanelRow>,
 }
 
-/// Buffers of one pass, reused from step to step.
+/// Buffers of one pass, reused from step to step. Lines are features, but for `input_rows` and `turned_rows`.
 #[derive(Debug, Default)]
 pub(crate) struct TrainingWorkspace {
-    input: PanelMatrix,
+    input_rows: Blocks,
     layers: Vec<LayerBuffers>,
-    gradient: PanelMatrix,
-    next_gradient: PanelMatrix,
+    /// What a layer reads, and what it writes.
+    value: Blocks,
+    next_value: Blocks,
+    gradient: Blocks,
+    next_gradient: Blocks,
+    /// The gradient that goes through a normalisation; before, the gradient of the output.
+    turned_rows: Blocks,
     /// Batch mean and unbiased variance of each normalised layer, in the order of the layout.
     pub(crate) statistics: Vec<f32>,
 }
@@ -45,86 +54,103 @@ pub(crate) struct TrainingPass<'a> {
 impl TrainingPass<'_> {
     /// The network's output, (rows, outputs), for x, (rows, inputs).
     pub(crate) fn forward(&self, x: &[f32], workspace: &mut TrainingWorkspace) -> Vec<f32> {
-        workspace.layers.resize_with(self.layers.len(), LayerBuffers::default);
-        workspace.statistics.clear();
-        workspace.input.par_copy(x, self.layers.first().map_or(0, |layer| layer.inputs));
-        for (index, layer) in self.layers.iter().enumerate() {
-            let (done, rest) = workspace.layers.split_at_mut(index);
-            let input = done.last().map_or(&workspace.input, |buffers| &buffers.value);
-            let buffers = &mut rest[0];
-            buffers.value.reshape(input.rows(), layer.outputs);
+        let TrainingWorkspace { input_rows, layers: kept, value, next_value: next, statistics, .. } =
+            workspace;
+        kept.resize_with(self.layers.len(), LayerBuffers::default);
+        statistics.clear();
+        input_rows.copy_rows(x, self.layers.first().map_or(0, |layer| layer.inputs));
+        value.turn(input_rows);
+        for (index, (layer, buffers)) in self.layers.iter().zip(kept).enumerate() {
+            next.reshape(value.rows(), layer.outputs);
             if index + 1 == self.layers.len() {
-                self.last(layer, input, buffers);
+                self.last(layer, value, next);
             } else if let Some(normalization) = &layer.normalization {
-                buffers.derivative.reshape(input.rows(), layer.outputs);
-                let moments = self.normalized(layer, normalization, input, buffers);
-                keep_statistics(&moments, buffers, layer.outputs, &mut workspace.statistics);
+                let moments = self.normalized(layer, normalization, value, buffers, next);
+                keep_statistics(&moments, buffers, layer.outputs, statistics);
             } else {
-                buffers.derivative.reshape(input.rows(), layer.outputs);
-                self.hidden(layer, input, buffers);
+                self.hidden(layer, value, buffers, next);
             }
+            std::mem::swap(value, next);
         }
-        workspace.layers.last().map(|last| last.value.to_rows()).unwrap_or_default()
+        value.to_rows()
     }
 
-    /// The numbers of one panel from a range of the parameters.
-    fn panel_of(&self, range: &std::ops::Range<usize>, panel: usize) -> PanelRow {
+    /// The numbers of one chunk from a range of the parameters.
+    fn chunk_of(&self, range: &std::ops::Range<usize>, chunk: usize) -> &[f32] {
         let values = &self.parameters[range.clone()];
-        PanelRow::filled(&values[panel * PANEL..values.len().min((panel + 1) * PANEL)])
+        &values[chunk * PANEL..values.len().min((chunk + 1) * PANEL)]
     }
 
     fn weight(&self, layer: &LayerLayout) -> Weight<'_> {
         Weight { values: &self.parameters[layer.weight.clone()], inputs: layer.inputs }
     }
 
-    fn last(&self, layer: &LayerLayout, input: &PanelMatrix, buffers: &mut LayerBuffers) {
-        buffers.value.par_panels_mut().enumerate().for_each(|(panel, rows)| {
-            let bias = self.panel_of(&layer.bias, panel);
-            self.weight(layer).turned(panel, |right| {
-                rows.par_chunks_mut(TASK_ROWS).enumerate().for_each(|(task, rows)| {
-                    multiply(input, task * TASK_ROWS, right, Start::Row(&bias), rows);
-                });
-            });
+    /// One block of weight · x + bias; gives how many of its lines mean something.
+    fn linear(
+        &self,
+        layer: &LayerLayout,
+        input: &Blocks,
+        (chunk, beside): (usize, usize),
+        out: &mut [PanelRow],
+    ) -> usize {
+        let bias = self.chunk_of(&layer.bias, chunk);
+        let right = (input.over_features(beside), input.rows_of(beside));
+        self.weight(layer).multiply(chunk, bias, right, out);
+        bias.len()
+    }
+
+    fn last(&self, layer: &LayerLayout, input: &Blocks, out: &mut Blocks) {
+        let shape = out.shape();
+        out.par_blocks_mut().enumerate().with_max_len(TASK).for_each(|(index, block)| {
+            self.linear(layer, input, shape.place(index), block);
         });
     }
 
-    fn hidden(&self, layer: &LayerLayout, input: &PanelMatrix, buffers: &mut LayerBuffers) {
-        let LayerBuffers { value, derivative, .. } = buffers;
-        let panels = value.par_panels_mut().zip(derivative.par_panels_mut());
-        panels.enumerate().for_each(|(panel, (values, derivatives))| {
-            let bias = self.panel_of(&layer.bias, panel);
-            let tasks = values.par_chunks_mut(TASK_ROWS).zip(derivatives.par_chunks_mut(TASK_ROWS));
-            self.weight(layer).turned(panel, |right| {
-                tasks.enumerate().for_each(|(task, (values, derivatives))| {
-                    multiply(input, task * TASK_ROWS, right, Start::Row(&bias), values);
-                    self.activation.apply_in_place(flat_mut(values), flat_mut(derivatives));
-                });
-            });
+    fn hidden(&self, layer: &LayerLayout, input: &Blocks, buffers: &mut LayerBuffers, out: &mut Blocks) {
+        let LayerBuffers { value_rows, derivative, .. } = buffers;
+        let shape = out.shape();
+        value_rows.reshape(input.rows(), layer.outputs);
+        derivative.reshape(input.rows(), layer.outputs);
+        let blocks = out.par_blocks_mut().zip(derivative.par_blocks_mut()).zip(value_rows.par_blocks_mut());
+        blocks.enumerate().with_max_len(TASK).for_each(|(index, ((block, derivative), rows))| {
+            let features = self.linear(layer, input, shape.place(index), block);
+            self.activation
+                .apply_in_place(flat_mut(&mut block[..features]), flat_mut(&mut derivative[..features]));
+            turn_block(block, features, rows);
         });
     }
 
-    /// A panel is one task here: its columns' moments need all rows.
+    /// A chunk is one task here: its features' moments need all rows.
     fn normalized(
         &self,
         layer: &LayerLayout,
         normalization: &NormalizationLayout,
-        input: &PanelMatrix,
+        input: &Blocks,
         buffers: &mut LayerBuffers,
+        out: &mut Blocks,
     ) -> Vec<Moments> {
-        let LayerBuffers { value, derivative, normalized, .. } = buffers;
+        let LayerBuffers { value_rows, derivative, normalized_rows, .. } = buffers;
         let count = input.rows();
-        normalized.reshape(count, layer.outputs);
-        let panels = value.par_panels_mut().zip(derivative.par_panels_mut()).zip(normalized.par_panels_mut());
-        let moments = panels.enumerate().map(|(panel, ((values, derivatives), normalized))| {
-            let bias = self.panel_of(&layer.bias, panel);
-            self.weight(layer)
-                .turned(panel, |right| multiply(input, 0, right, Start::Row(&bias), normalized));
-            let moments = Moments::of(&normalized[..count]);
-            let affine =
-                (self.panel_of(&normalization.scale, panel), self.panel_of(&normalization.shift, panel));
+        for matrix in [&mut *value_rows, derivative, normalized_rows] {
+            matrix.reshape(count, layer.outputs);
+        }
+        let chunks = out.par_chunks_mut().zip(derivative.par_chunks_mut());
+        let chunks = chunks.zip(normalized_rows.par_chunks_mut()).zip(value_rows.par_chunks_mut());
+        let moments = chunks.enumerate().map(|(chunk, (((out, derivatives), normalized), rows))| {
+            let blocks = out.chunks_exact_mut(PANEL).zip(normalized.chunks_exact_mut(PANEL));
+            for (beside, (block, normalized)) in blocks.enumerate() {
+                let features = self.linear(layer, input, (chunk, beside), block);
+                turn_block(block, features, normalized);
+            }
+            let (normalized, derivatives) = (&mut normalized[..count], &mut derivatives[..count]);
+            let moments = Moments::of(normalized);
+            let part = |range| PanelRow::filled(self.chunk_of(range, chunk));
+            let affine = (part(&normalization.scale), part(&normalization.shift));
             let statistics = (moments.mean(), moments.inverse_deviation());
-            normalize(normalized, (&statistics.0, &statistics.1), (&affine.0, &affine.1), values);
-            self.activation.apply_in_place(flat_mut(values), flat_mut(derivatives));
+            normalize(normalized, (&statistics.0, &statistics.1), (&affine.0, &affine.1), &mut rows[..count]);
+            self.activation.apply_in_place(flat_mut(&mut rows[..count]), flat_mut(derivatives));
+            let blocks = out.chunks_exact_mut(PANEL).zip(rows.chunks_exact(PANEL));
+            blocks.for_each(|(block, rows)| turn_block(rows, PANEL, block));
             moments
         });
         moments.collect()
@@ -141,12 +167,15 @@ impl TrainingPass<'_> {
         wants_x: bool,
         of_parameters: &mut [f32],
     ) -> Option<Vec<f32>> {
-        let TrainingWorkspace { input: x, layers, gradient: given, next_gradient: next, .. } = workspace;
-        given.par_copy(gradient, self.layers.last().map_or(0, |layer| layer.outputs));
+        let TrainingWorkspace {
+            input_rows, layers, gradient: given, next_gradient: next, turned_rows, ..
+        } = workspace;
+        turned_rows.copy_rows(gradient, self.layers.last().map_or(0, |layer| layer.outputs));
+        given.turn(turned_rows);
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let (before, _) = layers.split_at(index);
             let previous = before.last().map(|buffers| (&self.layers[index - 1], buffers));
-            let input = previous.map_or(&*x, |(_, buffers)| &buffers.value);
+            let input = previous.map_or(&*input_rows, |(_, buffers)| &buffers.value_rows);
             let (of_layer, of_scale) =
                 split_gradient(of_parameters, layer, previous.map(|(layout, _)| layout));
             let of_previous = || {
@@ -154,7 +183,7 @@ impl TrainingPass<'_> {
                     return Vec::new();
                 }
                 next.reshape(given.rows(), layer.inputs);
-                self.pull_back(self.weight(layer), previous, given, next)
+                self.pull_back(self.weight(layer), previous, given, (next, turned_rows))
             };
             let ((), sums) = rayon::join(|| weight_gradient(layer, input, given, of_layer), of_previous);
             if let Some((scale, shift)) = of_scale {
@@ -166,77 +195,78 @@ impl TrainingPass<'_> {
     }
 
     /// Pulls the gradient back through the weights and the previous layer's activation and normalisation; gives the
-    /// latter's own gradients, panel by panel.
+    /// latter's own gradients, chunk by chunk.
     fn pull_back(
         &self,
         weight: Weight<'_>,
         previous: Option<(&LayerLayout, &LayerBuffers)>,
-        gradient: &PanelMatrix,
-        next: &mut PanelMatrix,
+        gradient: &Blocks,
+        (next, turned_rows): (&mut Blocks, &mut Blocks),
     ) -> Vec<ScaleGradient> {
-        let normalization = previous.and_then(|(layout, _)| layout.normalization.as_ref());
-        let through = |panel: usize, right: Panel<'_>, task: usize, rows: &mut [PanelRow]| {
-            multiply(gradient, task * TASK_ROWS, right, Start::Row(&PanelRow::ZERO), rows);
-            if let Some((_, buffers)) = previous {
-                let derivative = buffers.derivative.part(panel, task * TASK_ROWS, rows.len());
-                multiply_in_place(flat_mut(rows), flat(derivative));
-            }
+        let through = |(chunk, beside): (usize, usize), block: &mut [PanelRow]| {
+            weight.multiply_transposed(
+                chunk,
+                (gradient.over_features(beside), gradient.rows_of(beside)),
+                block,
+            );
         };
+        let normalization = previous.and_then(|(layout, _)| layout.normalization.as_ref());
+        let shape = next.shape();
         let (Some((_, buffers)), Some(normalization)) = (previous, normalization) else {
-            next.par_panels_mut().enumerate().for_each(|(panel, rows)| {
-                let tasks = rows.par_chunks_mut(TASK_ROWS).enumerate();
-                weight.straight(panel, |right| {
-                    tasks.for_each(|(task, rows)| through(panel, right, task, rows));
-                });
+            next.par_blocks_mut().enumerate().with_max_len(TASK).for_each(|(index, block)| {
+                let place = shape.place(index);
+                through(place, block);
+                if let Some((_, buffers)) = previous {
+                    let features = shape.features_of(place.0);
+                    let derivative = &buffers.derivative.block(index)[..features];
+                    multiply_in_place(flat_mut(&mut block[..features]), flat(derivative));
+                }
             });
             return Vec::new();
         };
-        let panels = next.par_panels_mut().enumerate().map(|(panel, rows)| {
-            weight.straight(panel, |right| {
-                for (task, rows) in rows.chunks_mut(TASK_ROWS).enumerate() {
-                    through(panel, right, task, rows);
-                }
-            });
-            let scale = self.panel_of(&normalization.scale, panel);
-            pull_back(rows, buffers.normalized.panel(panel), &scale, &buffers.inverse_deviation[panel])
+        let count = gradient.rows();
+        turned_rows.reshape(count, weight.inputs);
+        let chunks = next.par_chunks_mut().zip(turned_rows.par_chunks_mut()).enumerate();
+        let sums = chunks.map(|(chunk, (next, rows))| {
+            let blocks = next.chunks_exact_mut(PANEL).zip(rows.chunks_exact_mut(PANEL));
+            for (beside, (block, rows)) in blocks.enumerate() {
+                through((chunk, beside), block);
+                turn_block(block, shape.features_of(chunk), rows);
+            }
+            let own = &mut rows[..count];
+            multiply_in_place(flat_mut(own), flat(&buffers.derivative.chunk(chunk)[..count]));
+            let scale = PanelRow::filled(self.chunk_of(&normalization.scale, chunk));
+            let normalized = &buffers.normalized_rows.chunk(chunk)[..count];
+            let sums = pull_back(own, normalized, &scale, &buffers.inverse_deviation[chunk]);
+            let blocks = next.chunks_exact_mut(PANEL).zip(rows.chunks_exact(PANEL));
+            blocks.for_each(|(block, rows)| turn_block(rows, PANEL, block));
+            sums
         });
-        panels.collect()
+        sums.collect()
     }
 }
 
 /// gᵀ · input for the weights and Σ g for the bias.
 ///
 /// Under batch normalisation the bias has no effect: its gradient is exactly 0.
+///
+/// * `input`: lines are rows; `gradient`: lines are features
 fn weight_gradient(
     layer: &LayerLayout,
-    input: &PanelMatrix,
-    gradient: &PanelMatrix,
+    input: &Blocks,
+    gradient: &Blocks,
     (of_weight, of_bias): (&mut [f32], &mut [f32]),
 ) {
-    let inputs = layer.inputs;
-    let panels = of_weight.par_chunks_mut(PANEL * inputs).zip(of_bias.par_chunks_mut(PANEL));
-    panels.enumerate().for_each(|(panel, (of_weight, of_bias))| {
-        let gradient = gradient.panel(panel);
+    let tiles = of_weight.par_chunks_mut(TILE * layer.inputs).zip(of_bias.par_chunks_mut(TILE));
+    tiles.enumerate().with_max_len(TASK).for_each(|(tile, (of_weight, of_bias))| {
+        let (chunk, first) = (tile * TILE / PANEL, tile * TILE % PANEL);
+        let gradient = &gradient.chunk(chunk)[first..];
         if layer.normalization.is_some() {
             of_bias.fill(0.0);
+            write_gradient(gradient, input, of_weight, None);
         } else {
-            column_sums(gradient).write(of_bias);
+            write_gradient(gradient, input, of_weight, Some(of_bias));
         }
-        of_weight.par_chunks_mut(TILE * inputs).enumerate().for_each(|(tile, of_weight)| {
-            let mut out = [PanelRow::ZERO; TILE];
-            for panel in 0..inputs.div_ceil(PANEL) {
-                let (columns, right) = (input.range(panel), (input.panel(panel), input.width(panel)));
-                multiply_transposed(gradient, tile * TILE, right, &mut out);
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (of_weight, out) in of_weight.chunks_exact_mut(inputs).zip(&out) {
-                            out.write(&mut of_weight[columns.clone()]);
-                        }
-                    },
-                );
-            }
-        });
     });
 }
 
