@@ -21,8 +21,8 @@ from pathlib import Path
 METHODS = ["NA", "Tandem", "cVAE", "INN", "cINN", "MDN"]
 # The first pattern that a frame of the stack meets, from the innermost outwards, names its share.
 SHARES = [
-    ("products", r"product::multiply"),
-    ("packing of factors", r"panels::(copy_panel|turn_panel|PanelMatrix)"),
+    ("products", r"product::multiply|weight::(Weight::multiply|write_gradient)"),
+    ("packing and turning", r"panels::(copy_panel|turn_panel|PanelMatrix)|blocks::"),
     ("activations", r"Activation::(apply|value)_in_place"),
     ("Adam", r"adam::update_block|adam_step"),
     ("normalisation", r"kernels::normalization"),

@@ -2,14 +2,33 @@
 //!
 //! The vector unit works on numbers that lie together. In the forward and the backward pass those are one feature's
 //! numbers of many rows, in the gradient of the weights one row's numbers of many features; then each of the three
-//! products reads the weights, or writes their gradient, as they lie. So a step turns activations, block by block in the nearest cache,
-//! where it would else pack all weights twice, which come from memory and are several times as many.
+//! products reads the weights, or writes their gradient, as they lie. So a step turns activations, block by block in
+//! the nearest cache, where it would else pack all weights twice, which come from memory and are several times as many.
 #![allow(clippy::inline_always, reason = "the vector unit holds only for what is inlined into its function")]
 
 use rayon::prelude::*;
 
 use super::panels::{PANEL, PanelRow, SQUARE, copy_panel, turn_square};
-use super::product::Terms;
+
+/// The lines of a right factor, a term's each; 48 of them lie together.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    lines: &'a [PanelRow],
+    /// From the first line of 48 to that of the next 48.
+    step: usize,
+    count: usize,
+}
+
+impl<'a> Terms<'a> {
+    /// The lines, 48 and at the end fewer at a time.
+    #[inline(always)]
+    pub(super) fn segments(self) -> impl Iterator<Item = &'a [PanelRow]> {
+        (0..self.count.div_ceil(PANEL)).map(move |segment| {
+            let start = segment * self.step;
+            &self.lines[start..start + PANEL.min(self.count - segment * PANEL)]
+        })
+    }
+}
 
 /// A matrix of `f32` of a batch in square blocks: the blocks of 48 features one after the other, each of those with
 /// the blocks of all rows.

@@ -127,9 +127,10 @@ impl PanelMatrix {
         &self.values[start..start + self.rows]
     }
 
-    /// The rows from `first` on of the first panel, and behind them the other panels.
-    pub(super) fn lines_from(&self, first: usize) -> &[PanelRow] {
-        &self.values[first.min(self.values.len())..]
+    /// `count` rows of one panel, from `first` on; some may only fill a tile.
+    pub(super) fn part(&self, panel: usize, first: usize, count: usize) -> &[PanelRow] {
+        let start = panel * self.height() + first;
+        &self.values[start..start + count]
     }
 
     /// The panels, each with all its rows.

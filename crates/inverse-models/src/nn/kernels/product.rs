@@ -18,35 +18,13 @@ pub(super) enum Start<'a> {
     Own,
 }
 
-/// The lines of a right factor, a term's each; 48 of them lie together.
-#[derive(Clone, Copy)]
-pub(super) struct Terms<'a> {
-    pub(super) lines: &'a [PanelRow],
-    /// From the first line of 48 to that of the next 48.
-    pub(super) step: usize,
-    pub(super) count: usize,
-}
-
-impl<'a> Terms<'a> {
-    /// The lines, 48 and at the end fewer at a time.
-    #[inline(always)]
-    pub(super) fn segments(self) -> impl Iterator<Item = &'a [PanelRow]> {
-        (0..self.count.div_ceil(PANEL)).map(move |segment| {
-            let start = segment * self.step;
-            &self.lines[start..start + PANEL.min(self.count - segment * PANEL)]
-        })
-    }
-}
-
 /// out = start + left · right, for rows of one panel.
 struct Panel<'a> {
-    /// Rows of the left factor, 48 terms of each.
-    left: &'a [PanelRow],
-    /// From the first row's 48 terms to its next 48.
-    step: usize,
-    /// Rows that mean something.
-    rows: usize,
-    right: Terms<'a>,
+    left: &'a PanelMatrix,
+    /// The row of `left` that the first one of `out` belongs to.
+    first: usize,
+    /// The panel of the right factor: as many rows as `left` has columns.
+    right: &'a [PanelRow],
     width: usize,
     start: Start<'a>,
     /// Whole tiles.
@@ -58,6 +36,7 @@ struct Panel<'a> {
 /// * `right`: the panel of the right factor, of which `width` columns mean something; the rest of `out` is `start`
 ///   or not written
 /// * `out`: whole tiles
+#[inline(never)] // A profile shows it by its name.
 pub(super) fn multiply(
     left: &PanelMatrix,
     first: usize,
@@ -65,22 +44,7 @@ pub(super) fn multiply(
     start: Start<'_>,
     out: &mut [PanelRow],
 ) {
-    let right = Terms { lines: right, step: PANEL, count: right.len() };
-    multiply_lines((left.lines_from(first), left.height(), left.rows() - first), (right, width), start, out);
-}
-
-/// out = start + left · right for as many rows as `out` has, whole tiles.
-///
-/// * `left`: rows of 48 terms, how far the next 48 lie behind them, and how many rows mean something
-/// * `right`: of which `width` columns mean something
-#[inline(never)] // A profile shows it by its name.
-pub(super) fn multiply_lines(
-    (left, step, rows): (&[PanelRow], usize, usize),
-    (right, width): (Terms<'_>, usize),
-    start: Start<'_>,
-    out: &mut [PanelRow],
-) {
-    Arch::new().dispatch(Panel { left, step, rows, right, width, start, out });
+    Arch::new().dispatch(Panel { left, first, right, width, start, out });
 }
 
 impl WithSimd for Panel<'_> {
@@ -91,7 +55,7 @@ impl WithSimd for Panel<'_> {
         let tiles = self.out.len() / TILE;
         let mut panel = self;
         for first in (0..tiles).map(|tile| tile * TILE) {
-            if first + 1 == panel.rows {
+            if panel.first + first + 1 == panel.left.rows() {
                 by_columns::<S, 1>(simd, first, panel.width, &mut panel);
             } else {
                 whole_tile(simd, first, panel.width, &mut panel);
@@ -121,7 +85,7 @@ fn lanes<S: Simd>() -> usize {
 
 /// The first `width` columns of a tile of rows; half as many registers hold half as many rows.
 #[inline(always)]
-pub(super) fn whole_tile<S: Simd>(simd: S, first: usize, width: usize, pieces: &mut impl Pieces) {
+fn whole_tile<S: Simd>(simd: S, first: usize, width: usize, pieces: &mut impl Pieces) {
     if lanes::<S>() == WIDEST {
         by_columns::<S, TILE>(simd, first, width, pieces);
     } else {
@@ -134,19 +98,20 @@ pub(super) fn whole_tile<S: Simd>(simd: S, first: usize, width: usize, pieces: &
 #[inline(always)]
 pub(super) fn exact_rows<S: Simd>(simd: S, count: usize, width: usize, pieces: &mut impl Pieces) {
     let mut first = 0;
-    while first < count {
-        match count - first {
-            TILE.. => whole_tile(simd, first, width, pieces),
-            HALF.. => by_columns::<S, HALF>(simd, first, width, pieces),
-            2.. => by_columns::<S, 2>(simd, first, width, pieces),
-            _ => by_columns::<S, 1>(simd, first, width, pieces),
-        }
-        first += match count - first {
-            TILE.. => TILE,
-            HALF.. => HALF,
-            2.. => 2,
-            _ => 1,
-        };
+    while count - first >= TILE {
+        whole_tile(simd, first, width, pieces);
+        first += TILE;
+    }
+    if count - first >= HALF {
+        by_columns::<S, HALF>(simd, first, width, pieces);
+        first += HALF;
+    }
+    if count - first >= 2 {
+        by_columns::<S, 2>(simd, first, width, pieces);
+        first += 2;
+    }
+    if count > first {
+        by_columns::<S, 1>(simd, first, width, pieces);
     }
 }
 
@@ -198,8 +163,8 @@ impl Pieces for Panel<'_> {
             let Some(start) = registers::<S, V>(start, column) else { return };
             sums.iter_mut().zip(start).for_each(|(sum, start)| *sum = *start);
         }
-        for (segment, right) in self.right.segments().enumerate() {
-            let (left, _) = self.left[segment * self.step + first..].as_chunks::<M>();
+        for (panel, right) in self.right.chunks(PANEL).enumerate() {
+            let (left, _) = self.left.part(panel, self.first + first, M).as_chunks::<M>();
             let Some(left) = left.first() else { return };
             add_terms!(simd, sums, right, column, |row, term| left[row].0[term]);
         }
@@ -258,10 +223,8 @@ mod tests {
             let mut out = PanelMatrix::default();
             out.reshape(left.rows(), columns);
             for (panel, out) in out.panels_mut().enumerate() {
-                let (width, lines) = (right.width(panel), right.panel(panel));
-                let right = Terms { lines, step: PANEL, count: lines.len() };
-                let (step, rows) = (left.height(), left.rows());
-                dispatch(Panel { left: left.lines_from(0), step, rows, right, width, start, out });
+                let (width, right) = (right.width(panel), right.panel(panel));
+                dispatch(Panel { left, first: 0, right, width, start, out });
             }
             out.to_rows()
         };

@@ -1,4 +1,4 @@
-//! The weight of a layer in training, a left factor as it lies.
+//! The weight of a layer in training, and its gradient, as they lie in the parameters.
 //!
 //! A step moves every weight, so nothing packed would outlive it: the products take each number of the weight by itself
 //! and a line of the batch beside it.
@@ -6,9 +6,9 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, Terms};
 use super::panels::{PANEL, PanelRow, TILE};
-use super::product::{Pieces, Terms, add_terms, exact_rows, registers, store};
+use super::product::{Pieces, add_terms, exact_rows, registers, store};
 
 /// (outputs, inputs), row-major.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +82,7 @@ pub(super) fn write_gradient(
     Arch::new().dispatch(Gradient { given: gradient, input, chunk: 0, of_weight });
 }
 
-/// The sum of each line of a tile, in the order of its terms.
+/// The sum of each line of a tile, in the order of its terms: eight sums at a time do not wait for each other.
 fn line_sums(lines: &[PanelRow], count: usize) -> [f32; TILE] {
     let mut sums = [0.0; TILE];
     let segments = lines.chunks(PANEL).zip((0..count).step_by(PANEL));
