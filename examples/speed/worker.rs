@@ -16,8 +16,8 @@ use crate::products::{self, Product, Products};
 /// What is quicker than this is repeated, and the mean is given.
 const LEAST_SECONDS: f64 = 0.1;
 
-/// Seconds of work before what is timed. A process that has waited for its turn finds its threads asleep, and a virtual
-/// machine's scheduler lets them share a core for some hundredths of a second.
+/// Seconds of work before what is timed: a process that has waited for its turn finds its threads asleep, perhaps two of
+/// them on one core.
 const SETTLING_SECONDS: f64 = 0.05;
 
 /// Answers each line of standard input by one line, until `quit` or its end.

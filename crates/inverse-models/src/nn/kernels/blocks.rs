@@ -255,6 +255,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_turn_by_fours_is_that_of_the_vector_unit() {
+        let line = |line: usize| PanelRow(std::array::from_fn(|place| (line * PANEL + place) as f32));
+        let from: [PanelRow; PANEL] = std::array::from_fn(line);
+        for count in [1, 4, 9, 47, PANEL] {
+            let (mut ours, mut plain) = ([PanelRow::ZERO; PANEL], [PanelRow::ZERO; PANEL]);
+            turn_block(&from, count, &mut ours);
+            turn_by_fours(&from, count, &mut plain);
+            for (place, lines) in ours.iter().zip(&plain).enumerate() {
+                for (line, from) in from.iter().enumerate().take(count) {
+                    assert_eq!((lines.0.0[line], lines.1.0[line]), (from.0[place], from.0[place]));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn rows_come_back_after_a_turn() {
         let (mut rows, mut features) = (Blocks::default(), Blocks::default());
         // The first is the largest: what it leaves must not shine through.

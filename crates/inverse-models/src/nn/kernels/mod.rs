@@ -1,8 +1,8 @@
 //! CPU kernels: a product whose sums have one order, fused passes, work split over threads.
 //!
-//! Activations and packed weights of a network in use lie in panels of columns (`panels`), a batch in training in blocks of
-//! features and rows (`blocks`). A product (`product`) sums every entry in the order of
-//! its terms, and partial sums elsewhere are added in block order: a result has the same bits whatever the number of
+//! Activations and packed weights of a network in use lie in panels of columns (`panels`), a batch in training in blocks
+//! of features and rows (`blocks`). A product (`product`; in training `weight`) sums every entry in the order of its
+//! terms, and partial sums elsewhere are added in block order: a result has the same bits whatever the number of
 //! threads, the rows that come with it and the vector unit. Beside candle's own operations these kernels save
 //! allocation, separate elementwise passes, copies of factors and unwanted gradients.
 
