@@ -68,7 +68,8 @@ fn train_with_copies(
     data: Dataset,
 ) -> Result<NeuralAdjointModel, StudyError> {
     let arguments = study.arguments();
-    let name = format!("{}, {} pairs, seed {}", task.name(), data.len(), arguments.seed());
+    // By its pairs themselves: two sets may have as many.
+    let name = format!("{}, {} pairs, {}", task.name(), data.len(), &data.content_hash()[..16]);
     let folder = study.results().path().join("symmetric").join(name);
     if let Ok(model) = NeuralAdjointModel::load(&folder, arguments.device())
         && model.settings() == method

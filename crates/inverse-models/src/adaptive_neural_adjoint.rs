@@ -220,12 +220,12 @@ impl AdaptiveNeuralAdjoint {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn with_symmetry(
-        mut self,
-        symmetry: impl Fn(&[f64]) -> Vec<Vec<f64>> + Send + Sync + 'static,
-    ) -> Self {
-        self.symmetry = Some(SharedSymmetry::new(symmetry));
-        self
+    pub fn with_symmetry(self, symmetry: impl Fn(&[f64]) -> Vec<Vec<f64>> + Send + Sync + 'static) -> Self {
+        self.with_shared_symmetry(Some(SharedSymmetry::new(symmetry)))
+    }
+
+    pub(crate) fn with_shared_symmetry(self, symmetry: Option<SharedSymmetry>) -> Self {
+        Self { symmetry, ..self }
     }
 
     fn in_units(&self, x: ArrayView1<'_, f64>) -> Array1<f64> {

@@ -6,6 +6,7 @@ use inverse_core::{BoxPrior, FnSimulator, RandomStreams, SimulatedTask};
 
 use super::*;
 use crate::gradient_check::{check_gradient, random_pairs};
+use crate::latent_sampling::standard_normal;
 
 #[test]
 fn the_gradient_matches_finite_differences() {

@@ -14,6 +14,7 @@ use crate::adaptive_search_settings::AdaptiveSearchSettings;
 use crate::levenberg_marquardt::LevenbergMarquardtSettings;
 use crate::neural_adjoint::NeuralAdjointModel;
 use crate::nn::HostMlp;
+use crate::symmetric_copies::SharedSymmetry;
 use crate::weighted_surrogate::{RankedEnds, Reach};
 
 /// Adds [`RefineWith::refine_with`] to every inverse model.
@@ -69,6 +70,7 @@ pub struct Refined<M> {
     surrogate: NeuralAdjointModel,
     polish: LevenbergMarquardtSettings,
     search: AdaptiveSearchSettings,
+    symmetry: Option<SharedSymmetry>,
 }
 
 impl<M: InverseModel> fmt::Debug for Refined<M> {
@@ -102,7 +104,45 @@ impl<M: InverseModel> Refined<M> {
             return Err(InvalidArgument::new("model", expected, found));
         }
         let name = format!("{}, refined", model.name());
-        Ok(Self { model, name, surrogate: surrogate.clone(), polish, search })
+        Ok(Self { model, name, surrogate: surrogate.clone(), polish, search, symmetry: None })
+    }
+
+    /// Tells its searches which designs a symmetry makes of one, as [`AdaptiveNeuralAdjoint::with_symmetry`] does.
+    ///
+    /// * `symmetry`: the other designs of the same measurements as one design, in the data's units; for every design as
+    ///   many
+    ///
+    /// ```
+    /// use inverse_core::{BoxPrior, Dataset, FitContext, FnSimulator, InverseModel, Method, RandomStreams, SimulatedTask};
+    /// use inverse_metrics::{resimulate, resimulate_search};
+    /// use inverse_models::{NearestNeighbor, NeuralAdjoint, RefineWith};
+    ///
+    /// // Two sides that may be exchanged, but for a small term.
+    /// let box_ = FnSimulator::new(2, 2, |x, y| (y[0], y[1]) = (x[0] * x[1], x[0] + x[1] + 1e-4 * x[0]))?;
+    /// let task = SimulatedTask::new("box", box_, BoxPrior::new(&[1.0; 2], &[2.0; 2])?)?;
+    /// let symmetry = |x: &[f64]| vec![vec![x[1], x[0]]];
+    /// let streams = RandomStreams::new(1);
+    /// let data = Dataset::from_task(&task, 400, &mut streams.stream("data", 0))?.with_symmetric_copies(&symmetry)?;
+    /// let mut method = NeuralAdjoint::default();
+    /// method.surrogate.hidden = vec![24];
+    /// method.surrogate.training.epochs = 60;
+    /// let surrogate = method.fit(&data, &mut FitContext::new(1))?;
+    /// let neighbor = NearestNeighbor {}.fit(&data, &mut FitContext::new(1))?;
+    ///
+    /// let refined = neighbor.refine_with(&surrogate)?.with_symmetry(symmetry);
+    ///
+    /// let (y, mut rng) = (ndarray::array![[2.04, 2.9]], streams.stream("search", 0));
+    /// let mut search = refined.search(y.view(), 10, &mut rng)?;
+    /// assert!(resimulate_search(&task, &mut *search, y.view(), 10, &mut rng)?.mean(10)? < 1e-8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_symmetry(
+        mut self,
+        symmetry: impl Fn(&[f64]) -> Vec<Vec<f64>> + Send + Sync + 'static,
+    ) -> Self {
+        self.symmetry = Some(SharedSymmetry::new(symmetry));
+        self
     }
 
     /// The model that proposes.
@@ -180,6 +220,7 @@ impl<M: InverseModel> InverseModel for Refined<M> {
         rng: &mut dyn Rng,
     ) -> Result<Box<dyn Search + 'a>, ProposeError> {
         let starts = self.propose(y, budget.min(self.search.basin_count), rng)?;
-        Ok(Box::new(AdaptiveNeuralAdjoint::new(&self.surrogate, &starts, y, budget, &self.search)?))
+        let search = AdaptiveNeuralAdjoint::new(&self.surrogate, &starts, y, budget, &self.search)?;
+        Ok(Box::new(search.with_shared_symmetry(self.symmetry.clone())))
     }
 }

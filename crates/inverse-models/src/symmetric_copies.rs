@@ -1,5 +1,7 @@
 //! Copies of a basin under a symmetry that the simulator has exactly or nearly.
 
+use std::sync::Arc;
+
 use inverse_core::{InvalidArgument, with_symmetric_copies};
 use ndarray::{Array1, Array2, Axis, s};
 
@@ -12,11 +14,12 @@ const ASYMMETRY_MARGIN: f64 = 2.0;
 type Copies = dyn Fn(&[f64]) -> Vec<Vec<f64>> + Send + Sync;
 
 /// A symmetry, as the user gives it, whose copies are checked.
-pub(crate) struct SharedSymmetry(Box<Copies>);
+#[derive(Clone)]
+pub(crate) struct SharedSymmetry(Arc<Copies>);
 
 impl SharedSymmetry {
     pub(crate) fn new(symmetry: impl Fn(&[f64]) -> Vec<Vec<f64>> + Send + Sync + 'static) -> Self {
-        Self(Box::new(symmetry))
+        Self(Arc::new(symmetry))
     }
 
     /// The copies of a design, (copies, `dim_x`), both in the data's units.

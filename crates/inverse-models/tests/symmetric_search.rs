@@ -4,11 +4,15 @@
 use std::sync::OnceLock;
 
 use inverse_core::{
-    BoxPrior, Dataset, FitContext, FnSimulator, Method, RandomStreams, Search, SimulatedTask, Simulator, Task,
+    BoxPrior, Dataset, FitContext, FnSimulator, InverseModel, Method, RandomStreams, Search, SimulatedTask,
+    Simulator, Task,
 };
 use inverse_metrics::{ResimulationErrors, resimulate_search};
 use inverse_models::presets::{PresetMethod, Source};
-use inverse_models::{AdaptiveSearchSettings, LevenbergMarquardtSettings, NeuralAdjoint, NeuralAdjointModel};
+use inverse_models::{
+    AdaptiveSearchSettings, LevenbergMarquardtSettings, NearestNeighbor, NearestNeighborModel, NeuralAdjoint,
+    NeuralAdjointModel, RefineWith, Refined,
+};
 
 const CALLS: usize = 10;
 const TARGETS: usize = 40;
@@ -62,6 +66,23 @@ fn the_right_copy_is_found_where_a_symmetry_holds_nearly() {
     let median = |with_symmetry| errors(&task, with_symmetry).curve().median[CALLS - 1];
     // Half of the first basins are at the wrong copy, where r has a floor; at the right one it has none.
     let (without, with) = (median(false), median(true));
+    assert!(with < 1e-3 * without, "{with:e} against {without:e}");
+}
+
+#[test]
+fn a_refined_model_searches_the_copies_too() {
+    let task = parts(0.002);
+    let mut rng = RandomStreams::new(1).stream("neighbours", 0);
+    let data = Dataset::from_task(&task, 3000, &mut rng).unwrap();
+    let neighbor = NearestNeighbor {}.fit(&data, &mut FitContext::new(1)).unwrap();
+    let y = Dataset::from_task(&task, TARGETS, &mut RandomStreams::new(2).stream("test data", 0)).unwrap();
+    let refined = neighbor.refine_with(model()).unwrap();
+    let median = |refined: &Refined<NearestNeighborModel>| {
+        let mut rng = RandomStreams::new(3).stream("search", 0);
+        let mut search = refined.search(y.y(), CALLS, &mut rng).unwrap();
+        resimulate_search(&task, &mut *search, y.y(), CALLS, &mut rng).unwrap().curve().median[CALLS - 1]
+    };
+    let (without, with) = (median(&refined), median(&refined.clone().with_symmetry(exchange)));
     assert!(with < 1e-3 * without, "{with:e} against {without:e}");
 }
 
