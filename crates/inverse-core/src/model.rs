@@ -193,6 +193,19 @@ pub fn check_request(
     Ok(())
 }
 
+/// Checks that a search which learns from answers is not asked before it has them.
+///
+/// * `waiting`: whether it was asked, and not told, since
+///
+/// # Errors
+/// [`InvalidArgument`] that names `y`.
+pub fn check_answered(waiting: bool) -> Result<(), InvalidArgument> {
+    if waiting {
+        return Err(InvalidArgument::new("y", "answers to what was asked for", "another question"));
+    }
+    Ok(())
+}
+
 /// Checks the answers of [`Search::tell`](crate::Search::tell) to what was asked for.
 ///
 /// * `y`: the answers; `expected`: (targets, `dim_y`)

@@ -10,7 +10,8 @@ pub trait Search {
     /// The next design for each target, (targets, `dim_x`).
     ///
     /// # Errors
-    /// [`ProposeError::InvalidArgument`] where the search's budget is spent.
+    /// [`ProposeError::InvalidArgument`] where the search's budget is spent; from searches that learn, also where the
+    /// designs before have not been answered: NaN answers those that could not be simulated.
     fn ask(&mut self, rng: &mut dyn Rng) -> Result<Array2<f64>, ProposeError>;
 
     /// The simulator's answers to the designs last asked for, (targets, `dim_y`); NaN where there was none.

@@ -28,7 +28,9 @@
 
 mod inner_problems;
 
-use inverse_core::{InvalidArgument, Proposals, ProposeError, Search, check_answers, check_matrix};
+use inverse_core::{
+    InvalidArgument, Proposals, ProposeError, Search, check_answered, check_answers, check_matrix,
+};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use rand::Rng;
 use rayon::prelude::*;
@@ -287,14 +289,9 @@ impl AdaptiveNeuralAdjoint {
             opening[target] = !self.searches[target].take_step(step);
         }
     }
-}
 
-impl Search for AdaptiveNeuralAdjoint {
-    fn ask(&mut self, rng: &mut dyn Rng) -> Result<Array2<f64>, ProposeError> {
-        if self.remaining == 0 {
-            return Err(InvalidArgument::new("budget", "no more calls than it allows", "one more").into());
-        }
-        self.announce_copies()?;
+    /// Moves every target's search to its next question; gives what to ask.
+    fn next_designs(&mut self, rng: &mut dyn Rng) -> Result<Array2<f64>, ProposeError> {
         let stepping: Vec<usize> = (0..self.searches.len())
             .filter(|&target| self.searches[target].promising_center(&self.settings).is_some())
             .collect();
@@ -326,9 +323,32 @@ impl Search for AdaptiveNeuralAdjoint {
                 row.assign(&x);
             }
         }
-        self.remaining -= 1;
-        self.waiting = true;
         Ok(designs)
+    }
+}
+
+impl Search for AdaptiveNeuralAdjoint {
+    fn ask(&mut self, rng: &mut dyn Rng) -> Result<Array2<f64>, ProposeError> {
+        if self.remaining == 0 {
+            return Err(InvalidArgument::new("budget", "no more calls than it allows", "one more").into());
+        }
+        check_answered(self.waiting)?;
+        self.announce_copies()?;
+        // A symmetry is the user's, and may fail once: the same question can be asked again.
+        let before = self.symmetry.is_some().then(|| self.searches.clone());
+        match self.next_designs(rng) {
+            Ok(designs) => {
+                self.remaining -= 1;
+                self.waiting = true;
+                Ok(designs)
+            }
+            Err(error) => {
+                if let Some(before) = before {
+                    self.searches = before;
+                }
+                Err(error)
+            }
+        }
     }
 
     fn tell(&mut self, y: ArrayView2<'_, f64>) -> Result<(), ProposeError> {

@@ -35,6 +35,7 @@ pub(crate) struct Center {
 }
 
 /// What the last call is about.
+#[derive(Clone)]
 enum Asked {
     Nothing,
     /// A design that opens a basin.
@@ -49,12 +50,14 @@ enum Asked {
 const LARGEST_ANSWER_COUNT: usize = 128;
 
 /// A simulated design and what the surrogate had wrong there.
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) x: Array1<f64>,
     /// f(x) − f̂(x), of what is measured.
     pub(crate) defect: Array1<f64>,
 }
 
+#[derive(Clone)]
 pub(crate) struct TargetSearch {
     /// Designs that open basins, (n, `dim_x`), best first.
     starts: Array2<f64>,

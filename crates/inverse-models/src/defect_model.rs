@@ -14,6 +14,7 @@ const NUGGET: f64 = 1e-2;
 ///
 /// The kernel is the inverse multiquadric k(x, x') = (1 + ‖x − x'‖² / ℓ²)^(−1/2) (Hardy 1971). Its tail is long: errors of
 /// a surrogate at two solutions of one target resemble each other, far apart as they may be, because the measurements do.
+#[derive(Clone)]
 pub(crate) struct DefectModel {
     /// (n, `dim_x`).
     designs: Array2<f64>,

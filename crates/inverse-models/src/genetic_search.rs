@@ -6,7 +6,9 @@
 
 use std::fmt;
 
-use inverse_core::{Domain, InvalidArgument, Proposals, ProposeError, Search, check_answers, check_matrix};
+use inverse_core::{
+    Domain, InvalidArgument, Proposals, ProposeError, Search, check_answered, check_answers, check_matrix,
+};
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
@@ -181,6 +183,7 @@ impl Search for GeneticSearch {
         if self.calls == self.budget {
             return Err(InvalidArgument::new("budget", "no more calls than it allows", "one more").into());
         }
+        check_answered(self.asked.is_some())?;
         let mut designs = Array2::zeros((self.y.nrows(), self.lower.len()));
         for (target, mut row) in designs.rows_mut().into_iter().enumerate() {
             if self.calls < self.founders.dim().1 {
@@ -251,6 +254,19 @@ mod tests {
         search.ask(&mut rng).unwrap();
         search.tell(array![[7.0]].view()).unwrap();
         assert!(search.ask(&mut rng).is_err() && search.tell(array![[7.0]].view()).is_err());
+    }
+
+    #[test]
+    fn a_question_waits_for_the_answer_to_the_one_before() {
+        let mut rng = RandomStreams::new(1).stream("search", 0);
+        let mut search = search(6, &GeneticSearchSettings::default()).unwrap();
+        let first = search.ask(&mut rng).unwrap();
+        for _ in 0..6 {
+            let error = search.ask(&mut rng).unwrap_err().to_string();
+            assert_eq!(error, "invalid `y`: expected answers to what was asked for, found another question");
+        }
+        search.tell(array![[f64::NAN]].view()).unwrap();
+        assert_ne!(search.ask(&mut rng).unwrap(), first, "no founder is lost");
     }
 
     #[test]

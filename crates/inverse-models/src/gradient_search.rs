@@ -3,8 +3,8 @@
 use std::fmt;
 
 use inverse_core::{
-    DifferentiableSimulator, Domain, InvalidArgument, Proposals, ProposeError, Search, check_answers,
-    check_matrix,
+    DifferentiableSimulator, Domain, InvalidArgument, Proposals, ProposeError, Search, check_answered,
+    check_answers, check_matrix,
 };
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, Zip};
 use rand::Rng;
@@ -109,6 +109,7 @@ impl Search for GradientSearch<'_> {
         if self.remaining == 0 {
             return Err(InvalidArgument::new("budget", "no more calls than it allows", "one more").into());
         }
+        check_answered(self.asked.is_some())?;
         let count = self.starts.dim().1;
         let mut designs = Array2::zeros((self.y.nrows(), self.units.len()));
         for (target, mut row) in designs.rows_mut().into_iter().enumerate() {
@@ -129,19 +130,25 @@ impl Search for GradientSearch<'_> {
 
     fn tell(&mut self, y: ArrayView2<'_, f64>) -> Result<(), ProposeError> {
         check_answers(y, self.y.dim())?;
-        let Some(designs) = self.asked.take() else {
+        let Some(designs) = &self.asked else {
             return Err(InvalidArgument::new("y", "answers to designs that were asked for", "others").into());
         };
         let jacobian = self
             .simulator
             .jacobian(designs.view())
             .map_err(|error| ProposeError::Backend(Box::new(error)))?;
+        let expected = (designs.nrows(), self.y.ncols(), designs.ncols());
+        if jacobian.dim() != expected {
+            let (expected, found) = (format!("derivatives of shape {expected:?}"), jacobian.dim());
+            return Err(InvalidArgument::new("simulator", expected, format!("{found:?}")).into());
+        }
         for (target, x) in designs.rows().into_iter().enumerate() {
             let mut transposed = jacobian.index_axis(Axis(0), target).t().to_owned();
             Zip::from(transposed.rows_mut()).and(&self.units).for_each(|mut row, unit| row *= *unit);
             let residuals = &y.row(target) - &self.y.row(target);
             self.problems[target].answer(&x / &self.units, residuals, transposed);
         }
+        self.asked = None;
         Ok(())
     }
 }

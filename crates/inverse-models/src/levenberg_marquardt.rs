@@ -54,8 +54,9 @@ impl LevenbergMarquardtSettings {
         if self.iterations == 0 {
             return Err(InvalidArgument::new("iterations", "at least 1", 0));
         }
-        if !(self.damping > 0.0 && self.damping.is_finite()) {
-            return Err(InvalidArgument::new("damping", "a positive number", self.damping));
+        if !(self.damping > 0.0 && self.damping <= LARGEST_DAMPING) {
+            let expected = format!("a positive number up to {LARGEST_DAMPING:e}");
+            return Err(InvalidArgument::new("damping", expected, self.damping));
         }
         for (name, value) in [
             ("tolerance", self.tolerance),
@@ -319,6 +320,7 @@ mod tests {
         for (bad, name) in [
             (LevenbergMarquardtSettings { iterations: 0, ..default.clone() }, "iterations"),
             (LevenbergMarquardtSettings { damping: 0.0, ..default.clone() }, "damping"),
+            (LevenbergMarquardtSettings { damping: 1e9, ..default.clone() }, "damping"),
             (LevenbergMarquardtSettings { tolerance: f64::NAN, ..default.clone() }, "tolerance"),
             (LevenbergMarquardtSettings { boundary_weight: -1.0, ..default.clone() }, "boundary_weight"),
         ] {

@@ -5,12 +5,13 @@
 //! metamaterials.
 
 use inverse_core::{
-    DataError, Dataset, FitContext, FitError, InvalidArgument, Prior, RandomStreams, SimulationError,
-    Simulator, Standardizer, Symmetry, check_matrix, with_symmetric_copies,
+    DataError, Dataset, FitContext, FitError, InvalidArgument, LARGEST_PAIRS, Prior, RandomStreams,
+    SimulationError, Simulator, Standardizer, Symmetry, check_matrix, with_symmetric_copies,
 };
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::device::{backend, open_device};
@@ -131,6 +132,7 @@ impl ProxyRecipe {
         prior: &dyn Prior,
         streams: RandomStreams,
     ) -> Result<SimulatedDesigns, ProxyError> {
+        self.check_samples()?;
         let x = prior.sample(self.samples, &mut streams.stream("proxy designs", 0));
         check_matrix("prior", x.view(), simulator.dim_x())?;
         let y = simulator.simulate(x.view())?;
@@ -217,10 +219,15 @@ impl ProxyRecipe {
         self.members.iter().map(|member| MlpSettings { batch_norm: false, ..shape(member) }).collect()
     }
 
-    fn validate(&self, dim_x: usize, dim_y: usize) -> Result<(), InvalidArgument> {
-        if self.samples < 3 {
-            return Err(InvalidArgument::new("samples", "at least 3", self.samples));
+    fn check_samples(&self) -> Result<(), InvalidArgument> {
+        if (3..=LARGEST_PAIRS).contains(&self.samples) {
+            return Ok(());
         }
+        Err(InvalidArgument::new("samples", format!("from 3 to {LARGEST_PAIRS}"), self.samples))
+    }
+
+    fn validate(&self, dim_x: usize, dim_y: usize) -> Result<(), InvalidArgument> {
+        self.check_samples()?;
         if !(self.test_share > 0.0 && self.test_share < 1.0) {
             return Err(InvalidArgument::new("test_share", "a share between 0 and 1", self.test_share));
         }
@@ -279,7 +286,10 @@ impl<'a> Training<'a> {
         let copies = Copies::of(data.x(), rows, symmetry)?;
         let x = Standardizer::fit(copies.x.view())?;
         let y = Standardizer::fit(data.y().select(Axis(0), rows).view())?;
-        let identity = format!("proxy {} {test_share} {}", data.content_hash(), copies.rows.len());
+        // Another symmetry of as many copies makes other pairs.
+        let mut hash = Sha256::new();
+        copies.x.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        let identity = format!("proxy {} {test_share} {:x}", data.content_hash(), hash.finalize());
         Ok(Self { data, rows, symmetry, copies, x, y, identity })
     }
 

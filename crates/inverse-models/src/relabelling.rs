@@ -64,7 +64,10 @@ impl Relabeller {
         context: &mut FitContext<'_>,
     ) -> std::result::Result<Self, FitError> {
         let Some(settings) = settings else { return Ok(Self { active: None }) };
-        let surrogate = Surrogate::fit_first(&settings.surrogate, data, dataset_hash, context)?;
+        // The method holds out pairs by its own share, not by the surrogate's.
+        let held_out = data.validation.x.dim(0).map_err(backend)?;
+        let identity = format!("{dataset_hash} {held_out}");
+        let surrogate = Surrogate::fit_first(&settings.surrogate, data, &identity, context)?;
         let low = data.training.x.min_keepdim(0).map_err(backend)?;
         let high = data.training.x.max_keepdim(0).map_err(backend)?;
         let active = Active { surrogate: surrogate.network, jitter: settings.jitter, low, high };

@@ -174,10 +174,7 @@ impl Surrogate {
     /// Weights of the standardised squared errors that restore their proportions in the units of y, divided
     /// by `dim_y`; and what turns the weighted sum into the mean squared error in units of y².
     pub(crate) fn error_weights(&self) -> (Vec<f32>, f64) {
-        let variances: Vec<f64> = self.y.scale().iter().map(|scale| scale * scale).collect();
-        let count = variances.len() as f64;
-        let mean = variances.iter().sum::<f64>() / count;
-        (variances.iter().map(|variance| (variance / mean / count) as f32).collect(), mean)
+        error_weights(&self.y.scale().to_vec())
     }
 
     /// The network, between standardised x and standardised y.
@@ -204,6 +201,24 @@ impl Surrogate {
     pub fn parameter_count(&self) -> usize {
         self.parameter_count
     }
+}
+
+/// As [`Surrogate::error_weights`], for columns of these scales.
+fn error_weights(scales: &[f64]) -> (Vec<f32>, f64) {
+    let count = scales.len() as f64;
+    let by_unit = |unit: f64| {
+        let variances: Vec<f64> = scales.iter().map(|scale| (scale / unit).powi(2)).collect();
+        let mean = variances.iter().sum::<f64>() / count;
+        (variances.iter().map(|variance| (variance / mean / count) as f32).collect(), mean)
+    };
+    let (weights, mean) = by_unit(1.0);
+    if mean.is_normal() {
+        return (weights, mean);
+    }
+    // Squares outside the range of `f64`; those of the scales' proportions are not.
+    let largest = scales.iter().copied().fold(0.0, f64::max);
+    let (weights, mean) = by_unit(largest);
+    (weights, (mean * largest * largest).min(f64::MAX))
 }
 
 /// Mean squared error of a network from one side of the pairs to the other.
@@ -291,5 +306,21 @@ impl Surrogate {
         let parameter_count = settings.parameter_count(x.width(), y.width());
         let device = file.device.clone();
         Ok(Self { network, device, x, y, report: training, parameter_count })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::error_weights;
+
+    #[test]
+    fn weights_keep_proportions_whose_squares_no_number_holds() {
+        let (ordinary, unit) = error_weights(&[1.0, 3.0]);
+        assert_eq!((ordinary.as_slice(), unit), ([0.1, 0.9].as_slice(), 5.0));
+        for scale in [1e-200, 1e200] {
+            let (weights, unit) = error_weights(&[scale, 3.0 * scale]);
+            assert_eq!(weights, ordinary);
+            assert!(unit.is_finite());
+        }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Standing {
 /// its model as it is.
 ///
 /// While a copy is on trial, what was left for it is kept: the search comes back to it where no copy is better.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct SymmetricCopies {
     /// The copy that is simulated; 0 is the design itself.
     current: usize,

@@ -4,8 +4,8 @@
 use std::sync::OnceLock;
 
 use inverse_core::{
-    BoxPrior, Dataset, Device, FitContext, FnSimulator, InverseModel, Method, ProposeError, RandomStreams,
-    Search, SimulatedTask, Simulator, Task,
+    BoxPrior, Dataset, Device, DifferentiableSimulator, Domain, FitContext, FnSimulator, InverseModel,
+    Method, Proposals, ProposeError, RandomStreams, Search, SimulatedTask, SimulationError, Simulator, Task,
 };
 use inverse_metrics::{ResimulationErrors, resimulate_search};
 use inverse_models::presets::{PresetMethod, Source};
@@ -14,7 +14,7 @@ use inverse_models::{
     NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, RefineWith, SavedModel,
 };
 use inverse_tasks::{RoboticArm, SineWave};
-use ndarray::{Array2, array, s};
+use ndarray::{Array2, Array3, ArrayView2, Axis, array, s};
 
 fn train(task: &dyn Task, pairs: usize, epochs: usize) -> NeuralAdjointModel {
     let data = Dataset::from_task(task, pairs, &mut RandomStreams::new(1).stream("data", 0)).unwrap();
@@ -245,4 +245,74 @@ fn true_gradients_are_a_ceiling() {
     let wide = GradientSearch::new(&sine, domain, &starts, y_sine.view(), 6);
     assert!(wide.unwrap_err().to_string().contains("`starts`"));
     assert!(GradientSearch::new(&task, domain, &starts, y.view(), 0).is_err());
+}
+
+#[test]
+fn a_question_waits_for_the_answer_to_the_one_before() {
+    let y = targets(&SineWave::new(), 4);
+    let mut rng = RandomStreams::new(3).stream("search", 0);
+    let mut adaptive =
+        sine_model().adaptive_search(y.view(), 5, &AdaptiveSearchSettings::default(), &mut rng).unwrap();
+    let starts = sine_model().propose(y.view(), 3, &mut rng).unwrap();
+    let (task, mut rng_again) = (SineWave::new(), RandomStreams::new(3).stream("search", 0));
+    let mut gradient = GradientSearch::new(&task, task.prior().domain(), &starts, y.view(), 5).unwrap();
+    let searches: [&mut dyn Search; 2] = [&mut adaptive, &mut gradient];
+    for search in searches {
+        let first = search.ask(&mut rng_again).unwrap();
+        assert!(search.ask(&mut rng_again).unwrap_err().to_string().contains("`y`"));
+        search.tell(task.simulate(first.view()).unwrap().view()).unwrap();
+        search.ask(&mut rng_again).unwrap();
+    }
+}
+
+/// Two variables, whose derivative fails the first time.
+struct FailsOnce {
+    failed: std::sync::atomic::AtomicBool,
+    shape: (usize, usize),
+}
+
+impl Simulator for FailsOnce {
+    fn dim_x(&self) -> usize {
+        2
+    }
+
+    fn dim_y(&self) -> usize {
+        1
+    }
+
+    fn simulate(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>, SimulationError> {
+        Ok(x.sum_axis(Axis(1)).insert_axis(Axis(1)))
+    }
+}
+
+impl DifferentiableSimulator for FailsOnce {
+    fn jacobian(&self, x: ArrayView2<'_, f64>) -> Result<Array3<f64>, SimulationError> {
+        if self.failed.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            return Ok(Array3::ones((x.nrows(), self.shape.0, self.shape.1)));
+        }
+        Err(SimulationError::Failed("once".into()))
+    }
+}
+
+#[test]
+fn an_answer_whose_derivative_fails_can_be_told_again() {
+    let domain = Domain::from_bounds(&[-1.0; 2], &[1.0; 2]).unwrap();
+    let starts = Proposals::new(array![[[0.5, 0.5], [0.1, 0.0]]]).unwrap();
+    let y = array![[0.3]];
+    let mut rng = RandomStreams::new(3).stream("search", 0);
+    for (shape, message) in [((1, 2), None), ((1, 3), Some("`simulator`")), ((2, 2), Some("`simulator`"))] {
+        let simulator = FailsOnce { failed: false.into(), shape };
+        let mut search = GradientSearch::new(&simulator, &domain, &starts, y.view(), 3).unwrap();
+        let x = search.ask(&mut rng).unwrap();
+        let answer = simulator.simulate(x.view()).unwrap();
+        assert!(search.tell(answer.view()).unwrap_err().to_string().contains("once"));
+        let again = search.tell(answer.view()).map_err(|error| error.to_string());
+        if let Some(message) = message {
+            assert!(again.unwrap_err().contains(message));
+            continue;
+        }
+        again.unwrap();
+        let sum: f64 = search.ask(&mut rng).unwrap().sum();
+        assert!((sum - 0.3).abs() < 1e-4, "a step from the first start, not another start: {sum}");
+    }
 }

@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use approx::assert_abs_diff_eq;
 use inverse_core::{
-    BoxPrior, Device, DifferentiableSimulator, FitContext, FnSimulator, Prior, RandomStreams, Simulator,
-    numerical_jacobian,
+    BoxPrior, CheckpointPolicy, Device, DifferentiableSimulator, FitContext, FnSimulator, LARGEST_PAIRS,
+    Prior, RandomStreams, Simulator, numerical_jacobian,
 };
 use inverse_models::nn::{Activation, Convolutions, TrainingSettings};
 use inverse_models::{
@@ -199,7 +200,12 @@ fn unusable_settings_and_symmetries_are_named() {
     let named = |recipe: &ProxyRecipe| {
         recipe.fit(&springs(), &prior(), None, &mut FitContext::new(0)).unwrap_err().to_string()
     };
-    assert!(named(&ProxyRecipe { samples: 2, ..recipe() }).contains("`samples`"));
+    for samples in [2, LARGEST_PAIRS + 1, usize::MAX] {
+        let recipe = ProxyRecipe { samples, ..recipe() };
+        assert!(named(&recipe).contains("`samples`"));
+        let simulated = recipe.simulate(&springs(), &prior(), RandomStreams::new(0));
+        assert!(simulated.unwrap_err().to_string().contains("`samples`"));
+    }
     assert!(named(&ProxyRecipe { test_share: 1.0, ..recipe() }).contains("`test_share`"));
     assert!(named(&ProxyRecipe { members: Vec::new(), ..recipe() }).contains("`members`"));
     let mut wrong = recipe();
@@ -227,4 +233,22 @@ fn three_designs_are_enough() {
     recipe.members.truncate(1);
     let proxy = recipe.fit_data(&simulated, None, &mut FitContext::new(0)).unwrap();
     assert_eq!(proxy.report().unwrap().test_pairs, 1);
+}
+
+#[test]
+fn checkpoints_of_another_symmetry_are_not_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = recipe();
+    recipe.members.truncate(1);
+    recipe.members[0].training.epochs = 3;
+    let fit = |symmetry: &dyn Fn(&[f64]) -> Vec<Vec<f64>>| {
+        let policy = CheckpointPolicy { folder: folder.path().to_owned(), every: Duration::ZERO };
+        let mut context = FitContext::new(5).with_checkpoints(policy);
+        recipe.fit(&springs(), &prior(), Some(&|x: &[f64]| symmetry(x)), &mut context)
+    };
+    fit(&exchanged).unwrap();
+    fit(&exchanged).unwrap();
+    // As many copies, but wrong ones.
+    let error = fit(&|x: &[f64]| vec![vec![x[0], x[0]]]).unwrap_err().to_string();
+    assert!(error.contains("checkpoint"), "{error}");
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use inverse_core::{
     BoxPrior, Dataset, FitContext, FnSimulator, InverseModel, Method, RandomStreams, Search, SimulatedTask,
@@ -119,4 +120,39 @@ fn a_symmetry_must_give_designs() {
         let error = search.ask(&mut rng).unwrap_err().to_string();
         assert!(error.contains("`symmetry`") && error.contains(found), "{error}");
     }
+}
+
+#[test]
+fn a_question_that_failed_is_asked_again() {
+    let task = parts(0.002);
+    let y = Dataset::from_task(&task, 6, &mut RandomStreams::new(2).stream("test data", 0)).unwrap();
+    // Fails once, when it is called for the time `failing`; gives all designs, and whether it failed.
+    let designs = |failing: usize| {
+        let (settings, calls) = (AdaptiveSearchSettings::default(), AtomicUsize::new(0));
+        let mut rng = RandomStreams::new(3).stream("search", 0);
+        let search = model().adaptive_search(y.y(), CALLS, &settings, &mut rng).unwrap();
+        let mut search = search.with_symmetry(move |x| {
+            if calls.fetch_add(1, Ordering::Relaxed) == failing { Vec::new() } else { exchange(x) }
+        });
+        let (mut asked, mut failed) = (Vec::new(), false);
+        for call in 0..CALLS as u64 {
+            let mut ask = || search.ask(&mut RandomStreams::new(4).stream("call", call));
+            let x = ask().or_else(|_| {
+                failed = true;
+                ask()
+            });
+            asked.push(x.unwrap());
+            search.tell(task.simulate(asked[asked.len() - 1].view()).unwrap().view()).unwrap();
+        }
+        (asked, failed)
+    };
+    let (expected, _) = designs(usize::MAX);
+    let failures: Vec<bool> = (0..60)
+        .map(|failing| {
+            let (asked, failed) = designs(failing);
+            assert!(!failed || asked == expected, "the call that failed was {failing}");
+            failed
+        })
+        .collect();
+    assert!(failures.iter().filter(|failed| **failed).count() > 10, "{failures:?}");
 }

@@ -50,7 +50,7 @@ impl Convolution {
             stretched.checked_add(self.kernel)?.checked_sub(ends)?
         } else {
             let span = length.checked_add(ends)?.checked_sub(self.kernel)?;
-            span.checked_div(self.stride)? + 1
+            span.checked_div(self.stride)?.checked_add(1)?
         };
         (result > 0).then_some(result)
     }

@@ -302,3 +302,11 @@ fn settings_without_convolutions_read_and_print_as_before() {
     let text = format!("{with:?}");
     assert!(text.contains("encoder: Convolutions") && text.contains("head: Convolutions"), "{text}");
 }
+
+#[test]
+fn lengths_that_cannot_be_counted_are_none() {
+    let layer = Convolution { transposed: false, channels: 1, kernel: 0, stride: 1, padding: 0 };
+    assert_eq!(layer.output_length(usize::MAX), None);
+    assert_eq!(layer.output_length(4), Some(5));
+    assert_eq!(Convolution { transposed: true, stride: 2, ..layer }.output_length(usize::MAX), None);
+}
