@@ -235,14 +235,43 @@ fn damaged_npy_files_are_named() {
     }
     fs::write(&path, [&*whole, b"more"].concat()).unwrap();
     refused(Dataset::load_npy(folder.path()), "x.npy");
-    // Headers that claim far more than the file holds; the dictionary keeps its length.
-    for shape in ["(99999999999999999, 2)", "(0, 999999999999999999999999)", "(4294967296, 4294967296)"] {
-        let header = String::from_utf8_lossy(&whole[10..128]);
-        assert!(header.contains("(3, 2)"), "{header}");
-        let text = header.replacen("(3, 2)", shape, 1);
-        let padded = format!("{:<117}\n", text.trim_end());
-        fs::write(&path, [&whole[..10], padded.as_bytes(), &whole[128..]].concat()).unwrap();
-        refused(Dataset::load_npy(folder.path()), "x.npy");
+    // Headers that claim far more than the file holds, with its data and without any.
+    for shape in [
+        "(99999999999999999, 2)",
+        "(0, 999999999999999999999999)",
+        "(4294967296, 4294967296)",
+        "(0, 9223372036854775808)",
+        "(9223372036854775808, 0)",
+        "(0, 4611686018427387904, 4)",
+        "(0, 9223372036854775807)",
+    ] {
+        for data in [&whole[128..], &[]] {
+            let header = String::from_utf8_lossy(&whole[10..128]);
+            assert!(header.contains("(3, 2)"), "{header}");
+            fs::write(&path, npy(header.replacen("(3, 2)", shape, 1).trim_end(), data)).unwrap();
+            refused(Dataset::load_npy(folder.path()), "x.npy");
+        }
+    }
+}
+
+/// A npy file with the header and the data, of version 1 of the format.
+fn npy(header: &str, data: &[u8]) -> Vec<u8> {
+    let padding = 63 - (10 + header.len()) % 64;
+    let text = format!("{header}{}\n", " ".repeat(padding));
+    let length = u16::try_from(text.len()).unwrap().to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], text.as_bytes(), data].concat()
+}
+
+#[test]
+fn nested_npy_headers_are_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    data().save_npy(folder.path()).unwrap();
+    let path = folder.path().join("x.npy");
+    for bracket in ["[", "(", "{"] {
+        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {}", bracket.repeat(60));
+        fs::write(&path, npy(&header, &[])).unwrap();
+        let message = refused(Dataset::load_npy(folder.path()), "x.npy");
+        assert!(message.contains("a header that opens 61 brackets"), "{message}");
     }
 }
 
