@@ -159,9 +159,28 @@ fn run(optimizer: &dyn Fn(&mut Objective, &mut Stream), mut objective: Objective
     }
 }
 
+impl OptimizerSearch {
+    /// What each optimiser asks for, (targets, `dim_x`).
+    fn designs(&self) -> Result<Array2<f64>, InvalidArgument> {
+        let mut designs = Array2::zeros((self.clients.len(), self.dim_x));
+        for (target, (client, mut row)) in self.clients.iter().zip(designs.rows_mut()).enumerate() {
+            let Ok(design) = client.designs.recv() else {
+                let found = format!("an end without one, for target {target}");
+                return Err(InvalidArgument::new("optimizer", "calls of the objective", found));
+            };
+            if design.len() != self.dim_x {
+                let expected = format!("designs of {} variables", self.dim_x);
+                return Err(InvalidArgument::new("optimizer", expected, design.len()));
+            }
+            row.iter_mut().zip(design).for_each(|(slot, value)| *slot = value);
+        }
+        Ok(designs)
+    }
+}
+
 impl Search for OptimizerSearch {
     /// As [`Search::ask`]; also [`ProposeError::InvalidArgument`] where an optimiser ends without a call, panics, or
-    /// asks for a design of another width.
+    /// asks for a design of another width: the search is over then, for all targets.
     fn ask(&mut self, _rng: &mut dyn Rng) -> Result<Array2<f64>, ProposeError> {
         if self.remaining == 0 {
             return Err(InvalidArgument::new("budget", "no more calls than it allows", "one more").into());
@@ -169,18 +188,12 @@ impl Search for OptimizerSearch {
         if self.waiting {
             return Err(InvalidArgument::new("y", "answers to what was asked for", "another question").into());
         }
-        let mut designs = Array2::zeros((self.clients.len(), self.dim_x));
-        for (target, (client, mut row)) in self.clients.iter().zip(designs.rows_mut()).enumerate() {
-            let Ok(design) = client.designs.recv() else {
-                let found = format!("an end without one, for target {target}");
-                return Err(InvalidArgument::new("optimizer", "calls of the objective", found).into());
-            };
-            if design.len() != self.dim_x {
-                let expected = format!("designs of {} variables", self.dim_x);
-                return Err(InvalidArgument::new("optimizer", expected, design.len()).into());
-            }
-            row.iter_mut().zip(design).for_each(|(slot, value)| *slot = value);
+        if self.clients.is_empty() {
+            let found = "one that ended with an error";
+            return Err(InvalidArgument::new("optimizer", "a search that goes on", found).into());
         }
+        // The other optimisers wait for answers that will not come: without their clients they end.
+        let designs = self.designs().inspect_err(|_| self.clients.clear())?;
         self.remaining -= 1;
         self.waiting = true;
         Ok(designs)
@@ -266,6 +279,35 @@ mod tests {
             thread::yield_now();
         }
         assert_eq!(*seen.lock().unwrap(), [(5.0, 1), (f64::INFINITY, 0)]);
+    }
+
+    #[test]
+    fn an_error_ends_the_search_for_all_targets() {
+        let kept = Arc::new(());
+        let alive = kept.clone();
+        // The second target's optimiser makes no call; the first one's waits for an answer.
+        let optimizer = move |objective: &mut Objective, _: &mut Stream| {
+            let _alive = &alive;
+            while objective.target() == 0 && objective.call(&[0.5]).is_some() {}
+        };
+        let y = array![[0.0], [1.0]];
+        let mut search = OptimizerSearch::new(optimizer, 1, y.view(), 9, &mut stream()).unwrap();
+        // On a thread of its own: what waits for ever fails, and does not hold up the other tests.
+        let (sender, asked) = channel();
+        thread::spawn(move || {
+            for _ in 0..3 {
+                sender.send(search.ask(&mut stream()).unwrap_err().to_string()).unwrap();
+            }
+            search.tell(array![[0.0], [0.0]].view()).unwrap_err();
+        });
+        let next = || asked.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        assert!(next().contains("an end without one, for target 1"));
+        for _ in 0..2 {
+            assert!(next().contains("one that ended with an error"));
+        }
+        while Arc::strong_count(&kept) > 1 {
+            thread::yield_now();
+        }
     }
 
     #[test]
