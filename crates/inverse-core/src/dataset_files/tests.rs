@@ -328,3 +328,43 @@ fn a_dataset_that_cannot_be_written_whole_leaves_the_old_one() {
     assert_eq!(Dataset::load_csv(&path).unwrap(), data());
     assert_eq!(names(folder.path()), ["data.csv", "data.domain.csv"]);
 }
+
+#[test]
+fn data_never_lie_there_without_their_domain() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.csv");
+    // No file replaces a folder: the domain's step fails, as where the process is killed before it.
+    let domains = ["data.domain.csv", "domain.csv"].map(|name| folder.path().join(name));
+    domains.iter().for_each(|domain| fs::create_dir(domain).unwrap());
+    let save = || {
+        let outcomes = [data().save_csv(&path), data().save_npy(folder.path())];
+        for (outcome, file) in outcomes.into_iter().zip(["data.domain.csv", "domain.csv"]) {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, DataError::Io { .. }) && error.to_string().contains(file), "{error}");
+        }
+    };
+    save();
+    assert_eq!(names(folder.path()), ["data.domain.csv", "domain.csv"], "no data without their domain");
+    // Data of someone else, which have none.
+    let other = Dataset::new(array![[1.0], [2.0]], array![[3.0], [4.0]]).unwrap();
+    fs::write(&path, "x1,y1\n1,3\n2,4\n").unwrap();
+    for (name, array) in [("x.npy", other.x()), ("y.npy", other.y())] {
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        array.write_npy(file).unwrap();
+    }
+    save();
+    domains.iter().for_each(|domain| fs::remove_dir(domain).unwrap());
+    assert_eq!(Dataset::load_csv(&path).unwrap(), other);
+    assert_eq!(Dataset::load_npy(folder.path()).unwrap(), other);
+}
+
+#[test]
+fn a_save_killed_after_the_domain_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.csv");
+    let domain = data().domain_file(folder.path().join("data.domain.csv"));
+    replace(std::slice::from_ref(&domain)).unwrap();
+    assert!(matches!(Dataset::load_csv(&path), Err(DataError::Io { .. })), "no data yet");
+    fs::write(&path, "x1,x2,y1\n1,2,3\n4,5,6\n").unwrap();
+    assert!(refused(Dataset::load_csv(&path), "data.domain.csv").contains("that of other data"));
+}
