@@ -40,7 +40,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`DataError::InvalidArgument`] where the row counts differ or are 0, an array has no column, or a
-    /// value is not finite.
+    /// value is not finite; also where `x` is so huge that mean or range is not.
     pub fn new(x: Array2<f64>, y: Array2<f64>) -> Result<Self, DataError> {
         for (name, array) in [("x", &x), ("y", &y)] {
             if array.is_empty() {
@@ -295,6 +295,8 @@ mod tests {
         assert!(Dataset::new(array![[1.0]], array![[1.0], [2.0]]).is_err());
         assert!(Dataset::new(Array2::zeros((0, 2)), Array2::zeros((0, 1))).is_err());
         assert!(Dataset::new(array![[1.0]], array![[f64::NAN]]).is_err());
+        let error = Dataset::new(array![[1e308], [1e308]], array![[1.0], [1.0]]).unwrap_err().to_string();
+        assert!(error.contains("invalid `x`") && error.contains("found a center of inf"), "{error}");
         let data = counted(3);
         let mut rng = RandomStreams::new(0).stream("split", 0);
         for share in [0.0, 1.0, -1.0, f64::NAN] {

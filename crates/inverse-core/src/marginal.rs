@@ -44,7 +44,7 @@ enum Sampler {
 
 impl Marginal {
     fn sampler(&self) -> Result<Sampler, InvalidArgument> {
-        let refused = |expected: &str| InvalidArgument::new("marginal", expected, format!("{self:?}"));
+        let refused = |expected: &str| InvalidArgument::new("marginals", expected, format!("{self:?}"));
         match *self {
             Self::Uniform { lower, upper } => {
                 let bounds = "finite bounds with lower < upper";
@@ -135,14 +135,17 @@ impl IndependentPrior {
     /// Joins one marginal a variable.
     ///
     /// # Errors
-    /// [`InvalidArgument`] where there is none, or a parameter is out of bounds.
+    /// [`InvalidArgument`] that names `marginals`, where there is none, or a parameter is out of bounds.
     pub fn new(marginals: &[Marginal]) -> Result<Self, InvalidArgument> {
+        if marginals.is_empty() {
+            return Err(InvalidArgument::new("marginals", "at least one variable", "none"));
+        }
         for marginal in marginals {
             marginal.sampler()?;
         }
         let center = marginals.iter().map(Marginal::mean).collect();
         let range = marginals.iter().map(Marginal::range).collect();
-        Ok(Self { marginals: marginals.to_vec(), domain: Domain::new(center, range)? })
+        Ok(Self { marginals: marginals.to_vec(), domain: Domain::of("marginals", center, range)? })
     }
 
     /// The distributions, one a variable.
@@ -242,9 +245,12 @@ mod tests {
             Marginal::Poisson { rate: 0.0 },
             Marginal::Poisson { rate: 1e9 },
             Marginal::Poisson { rate: f64::NAN },
+            Marginal::Normal { mean: 0.0, deviation: 1e308 },
+            Marginal::Uniform { lower: 1e308, upper: 1.5e308 },
         ] {
-            assert!(IndependentPrior::new(&[marginal]).is_err(), "{marginal:?}");
+            let error = IndependentPrior::new(&[marginal]).unwrap_err();
+            assert_eq!(error.argument, "marginals", "{marginal:?}");
         }
-        assert!(IndependentPrior::new(&[]).is_err());
+        assert_eq!(IndependentPrior::new(&[]).unwrap_err().argument, "marginals");
     }
 }
