@@ -1,13 +1,14 @@
 //! Datasets of (x, y) pairs.
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
 use crate::{DataError, Domain, InvalidArgument, Symmetry, Task, check_matrix, with_symmetric_copies};
 
-/// How often the prior is asked for replacements of designs that could not be evaluated.
+/// How many designs are drawn for one that is wanted, where most cannot be evaluated; and how often the prior is asked at
+/// least.
 const LARGEST_REDRAW: usize = 100;
 
 /// The most pairs that a dataset is drawn with, and the most designs that a model proposes in one call: a mistyped
@@ -72,12 +73,10 @@ impl Dataset {
         }
         let mut x = Array2::zeros((0, task.dim_x()));
         let mut y = Array2::zeros((0, task.dim_y()));
-        let mut redrawn = 0;
-        for _ in 0..LARGEST_REDRAW {
+        let (mut drawn, mut rounds) = (0, 0);
+        // Few designs are missing in late rounds: these cost little, and many designs need more rounds than few.
+        while x.nrows() < n && (rounds < LARGEST_REDRAW || drawn < LARGEST_REDRAW * n) {
             let missing = n - x.nrows();
-            if missing == 0 {
-                break;
-            }
             let designs = task.prior().sample(missing, rng);
             check_matrix("prior", designs.view(), task.dim_x())?;
             if designs.nrows() != missing {
@@ -93,18 +92,18 @@ impl Dataset {
             let valid: Vec<usize> = (0..missing)
                 .filter(|row| measurements.row(*row).iter().all(|value| value.is_finite()))
                 .collect();
-            redrawn += missing - valid.len();
+            (drawn, rounds) = (drawn + missing, rounds + 1);
             append(&mut x, designs.select(Axis(0), &valid).view())?;
             append(&mut y, measurements.select(Axis(0), &valid).view())?;
         }
         if x.nrows() < n {
-            let found = format!("{} of {n} after {LARGEST_REDRAW} draws", x.nrows());
+            let found = format!("{} of {n} among {drawn} designs", x.nrows());
             return Err(
                 InvalidArgument::new("task", "a prior of designs that can be evaluated", found).into()
             );
         }
         let mut data = Self::new(x, y)?.with_domain(task.prior().domain().clone())?;
-        data.redrawn = redrawn;
+        data.redrawn = drawn - n;
         Ok(data)
     }
 
@@ -226,9 +225,7 @@ impl Dataset {
 }
 
 fn append(rows: &mut Array2<f64>, more: ArrayView2<'_, f64>) -> Result<(), InvalidArgument> {
-    *rows = concatenate(Axis(0), &[rows.view(), more])
-        .map_err(|error| InvalidArgument::new("task", "rows of one width", error))?;
-    Ok(())
+    rows.append(Axis(0), more).map_err(|error| InvalidArgument::new("task", "rows of one width", error))
 }
 
 #[cfg(test)]
@@ -277,6 +274,16 @@ mod tests {
         let task = SimulatedTask::new("never", never, prior).unwrap();
         let error = Dataset::from_task(&task, 5, &mut RandomStreams::new(5).stream("data", 0)).unwrap_err();
         assert!(error.to_string().contains("0 of 5"), "{error}");
+    }
+
+    #[test]
+    fn many_pairs_are_drawn_for_as_long_as_few() {
+        // One design in twenty has an answer: 100 rounds leave some of 2,000 pairs without one, however few.
+        let rare = FnSimulator::new(1, 1, |x, y| y[0] = (0.05 - x[0]).sqrt()).unwrap();
+        let task = SimulatedTask::new("rare", rare, BoxPrior::new(&[0.0], &[1.0]).unwrap()).unwrap();
+        let data = Dataset::from_task(&task, 2000, &mut RandomStreams::new(5).stream("data", 0)).unwrap();
+        assert_eq!(data.len(), 2000);
+        assert!((30_000..50_000).contains(&data.redrawn()), "{}", data.redrawn());
     }
 
     #[test]
