@@ -5,6 +5,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
+use crate::simulator::check_dimension;
 use crate::{DataError, Domain, InvalidArgument, Symmetry, Task, check_matrix, with_symmetric_copies};
 
 /// How many designs are drawn for one that is wanted, where most cannot be evaluated; and how often the prior is asked at
@@ -65,11 +66,18 @@ impl Dataset {
     ///
     /// # Errors
     /// [`DataError::InvalidArgument`] where `n` is 0 or above [`LARGEST_PAIRS`], where the prior hardly ever
-    /// gives a design that can be evaluated, or where prior or simulator answer in another shape;
+    /// gives a design that can be evaluated, where the task claims no variables or more than
+    /// [`LARGEST_DIMENSION`](crate::LARGEST_DIMENSION), or where prior or simulator answer in another shape;
     /// [`DataError::Simulation`] where the simulator fails.
     pub fn from_task(task: &dyn Task, n: usize, rng: &mut dyn Rng) -> Result<Self, DataError> {
         if !(1..=LARGEST_PAIRS).contains(&n) {
             return Err(InvalidArgument::new("n", format!("1 to {LARGEST_PAIRS}"), n).into());
+        }
+        for (dimension, of) in [(task.dim_x(), "x"), (task.dim_y(), "y")] {
+            check_dimension("task", dimension).map_err(|mut error| {
+                error.found = format!("{dimension} in {of}");
+                error
+            })?;
         }
         let mut x = Array2::zeros((0, task.dim_x()));
         let mut y = Array2::zeros((0, task.dim_y()));
@@ -77,18 +85,7 @@ impl Dataset {
         // Few designs are missing in late rounds: these cost little, and many designs need more rounds than few.
         while x.nrows() < n && (rounds < LARGEST_REDRAW || drawn < LARGEST_REDRAW * n) {
             let missing = n - x.nrows();
-            let designs = task.prior().sample(missing, rng);
-            check_matrix("prior", designs.view(), task.dim_x())?;
-            if designs.nrows() != missing {
-                let found = format!("{} designs", designs.nrows());
-                return Err(InvalidArgument::new("prior", format!("{missing} designs"), found).into());
-            }
-            let measurements = task.simulate(designs.view())?;
-            if measurements.dim() != (missing, task.dim_y()) {
-                let expected = format!("measurements of shape {:?}", (missing, task.dim_y()));
-                let found = format!("{:?}", measurements.dim());
-                return Err(InvalidArgument::new("task", expected, found).into());
-            }
+            let (designs, measurements) = draw(task, missing, rng)?;
             let valid: Vec<usize> = (0..missing)
                 .filter(|row| measurements.row(*row).iter().all(|value| value.is_finite()))
                 .collect();
@@ -224,6 +221,23 @@ impl Dataset {
     }
 }
 
+/// Designs of the prior, (n, `dim_x`), and what the task measures of them, (n, `dim_y`).
+fn draw(task: &dyn Task, n: usize, rng: &mut dyn Rng) -> Result<(Array2<f64>, Array2<f64>), DataError> {
+    let designs = task.prior().sample(n, rng);
+    check_matrix("prior", designs.view(), task.dim_x())?;
+    if designs.nrows() != n {
+        let found = format!("{} designs", designs.nrows());
+        return Err(InvalidArgument::new("prior", format!("{n} designs"), found).into());
+    }
+    let measurements = task.simulate(designs.view())?;
+    if measurements.dim() != (n, task.dim_y()) {
+        let expected = format!("measurements of shape {:?}", (n, task.dim_y()));
+        let found = format!("{:?}", measurements.dim());
+        return Err(InvalidArgument::new("task", expected, found).into());
+    }
+    Ok((designs, measurements))
+}
+
 fn append(rows: &mut Array2<f64>, more: ArrayView2<'_, f64>) -> Result<(), InvalidArgument> {
     rows.append(Axis(0), more).map_err(|error| InvalidArgument::new("task", "rows of one width", error))
 }
@@ -233,7 +247,7 @@ mod tests {
     use ndarray::array;
 
     use super::*;
-    use crate::{BoxPrior, FnSimulator, Prior, RandomStreams, SimulatedTask};
+    use crate::{BoxPrior, FnSimulator, Prior, RandomStreams, SimulatedTask, SimulationError, Simulator};
 
     fn counted(n: usize) -> Dataset {
         let x = Array2::from_shape_fn((n, 1), |(row, _)| row as f64);
@@ -294,6 +308,45 @@ mod tests {
         for n in [0, LARGEST_PAIRS + 1, usize::MAX] {
             let error = Dataset::from_task(&task, n, &mut rng).unwrap_err().to_string();
             assert_eq!(error, format!("invalid `n`: expected 1 to {LARGEST_PAIRS}, found {n}"));
+        }
+    }
+
+    /// Claims a width that no memory holds.
+    struct Wide(BoxPrior, (usize, usize));
+
+    impl Simulator for Wide {
+        fn dim_x(&self) -> usize {
+            self.1.0
+        }
+
+        fn dim_y(&self) -> usize {
+            self.1.1
+        }
+
+        fn simulate(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>, SimulationError> {
+            Ok(x.to_owned())
+        }
+    }
+
+    impl Task for Wide {
+        fn name(&self) -> &'static str {
+            "wide"
+        }
+
+        fn prior(&self) -> &dyn Prior {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn widths_that_no_memory_holds_are_refused() {
+        let prior = BoxPrior::new(&[0.0], &[1.0]).unwrap();
+        let mut rng = RandomStreams::new(5).stream("data", 0);
+        for (dimensions, found) in [((1, usize::MAX), "in y"), ((usize::MAX, 1), "in x"), ((0, 1), "0 in x")]
+        {
+            let task = Wide(prior.clone(), dimensions);
+            let error = Dataset::from_task(&task, 3, &mut rng).unwrap_err().to_string();
+            assert!(error.contains("invalid `task`") && error.contains(found), "{error}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::thread;
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 
+use crate::simulator::check_dimension;
 use crate::{InvalidArgument, ProposeError, RandomStreams, Search, Stream, check_answers, check_matrix};
 
 /// The objective of one target, for an optimiser to call: the mean squared error of a design's measurement.
@@ -111,7 +112,8 @@ impl OptimizerSearch {
     /// * `budget`: calls a target
     ///
     /// # Errors
-    /// [`ProposeError::InvalidArgument`] where `dim_x` or `budget` is 0, there is no target, or one is not finite;
+    /// [`ProposeError::InvalidArgument`] where `dim_x` is 0 or above [`LARGEST_DIMENSION`](crate::LARGEST_DIMENSION),
+    /// `budget` is 0, there is no target, or one is not finite;
     /// [`ProposeError::Backend`] where the operating system refuses a thread.
     pub fn new(
         optimizer: impl Fn(&mut Objective, &mut Stream) + Send + Sync + 'static,
@@ -125,10 +127,9 @@ impl OptimizerSearch {
             let found = format!("shape {:?}", y.dim());
             return Err(InvalidArgument::new("y", "at least one target and one variable", found).into());
         }
-        for (name, count) in [("dim_x", dim_x), ("budget", budget)] {
-            if count == 0 {
-                return Err(InvalidArgument::new(name, "at least 1", 0).into());
-            }
+        check_dimension("dim_x", dim_x)?;
+        if budget == 0 {
+            return Err(InvalidArgument::new("budget", "at least 1", budget).into());
         }
         let optimizer = Arc::new(optimizer);
         let clients = (0..y.nrows()).map(|target| {
@@ -324,7 +325,10 @@ mod tests {
         assert_eq!(argument(silent.ask(&mut stream())), "optimizer");
         let mut wide = new(pair, 3, 3).unwrap();
         assert_eq!(argument(wide.ask(&mut stream())), "optimizer");
-        assert!(new(pair, 0, 3).is_err() && new(pair, 2, 0).is_err());
+        for (dim_x, budget, argument) in [(0, 3, "dim_x"), (usize::MAX, 3, "dim_x"), (2, 0, "budget")] {
+            let error = new(pair, dim_x, budget).unwrap_err().to_string();
+            assert!(error.contains(&format!("invalid `{argument}`")), "{error}");
+        }
         let mut early = new(pair, 2, 3).unwrap();
         assert!(early.tell(array![[0.0]].view()).is_err());
     }
