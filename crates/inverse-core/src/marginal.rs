@@ -74,12 +74,16 @@ impl Marginal {
         }
     }
 
-    /// R_x of eq. 5: the range, or the width of the central 95% interval where there is none.
+    /// R_x of eq. 5: the range, or the width of the central 95% interval where there is none. An interval of one count
+    /// has no width: R_x reaches from the mean to it, as a domain that holds no design would punish all.
     fn range(&self) -> f64 {
         match *self {
             Self::Uniform { lower, upper } => upper - lower,
             Self::Normal { deviation, .. } => 2.0 * NORMAL_95 * deviation,
-            Self::Poisson { rate } => poisson_quantile(rate, 0.975) - poisson_quantile(rate, 0.025),
+            Self::Poisson { rate } => match (poisson_quantile(rate, 0.025), poisson_quantile(rate, 0.975)) {
+                (low, high) if low == high => 2.0 * (rate - low).abs(),
+                (low, high) => high - low,
+            },
         }
     }
 
@@ -233,6 +237,14 @@ mod tests {
         assert_eq!(poisson_quantile(15.0, 0.025), 8.0);
         assert_eq!(poisson_quantile(15.0, 0.975), 23.0);
         assert_eq!(poisson_quantile(0.01, 0.025), 0.0);
+    }
+
+    #[test]
+    fn domains_of_rare_counts_hold_them() {
+        for rate in [1e-9, 1e-3, 0.025, 0.026, 0.24] {
+            let prior = IndependentPrior::new(&[Marginal::Poisson { rate }]).unwrap();
+            assert!(prior.domain().lower()[0] <= 0.0, "{rate}: {:?}", prior.domain());
+        }
     }
 
     #[test]
