@@ -38,7 +38,8 @@ pub struct Dataset {
 impl Dataset {
     /// Joins designs (n, `dim_x`) with their measurements (n, `dim_y`).
     ///
-    /// The domain is the mean and full range of `x`; see [`Dataset::with_domain`].
+    /// The domain is the mean and full range of `x`; see [`Dataset::with_domain`]. Arrays are kept row by row, whatever
+    /// their layout: equal arrays give equal bits in all that is computed of them.
     ///
     /// # Errors
     /// [`DataError::InvalidArgument`] where the row counts differ or are 0, an array has no column, or a
@@ -55,6 +56,7 @@ impl Dataset {
             let expected = format!("{} rows, as in `x`", x.nrows());
             return Err(InvalidArgument::new("y", expected, format!("{} rows", y.nrows())).into());
         }
+        let (x, y) = (row_major(x), row_major(y));
         let domain = Domain::from_samples(x.view())?;
         Ok(Self { x, y, domain, redrawn: 0 })
     }
@@ -221,6 +223,15 @@ impl Dataset {
     }
 }
 
+/// The array in memory row by row: sums over rows depend on the layout in their last bits.
+fn row_major(array: Array2<f64>) -> Array2<f64> {
+    // `is_standard_layout` overlooks the stride along an axis of length 1, which sums do not.
+    if array.strides() == [array.ncols() as isize, 1] {
+        return array;
+    }
+    Array2::from_shape_fn(array.dim(), |place| array[place])
+}
+
 /// Designs of the prior, (n, `dim_x`), and what the task measures of them, (n, `dim_y`).
 fn draw(task: &dyn Task, n: usize, rng: &mut dyn Rng) -> Result<(Array2<f64>, Array2<f64>), DataError> {
     let designs = task.prior().sample(n, rng);
@@ -244,10 +255,12 @@ fn append(rows: &mut Array2<f64>, more: ArrayView2<'_, f64>) -> Result<(), Inval
 
 #[cfg(test)]
 mod tests {
-    use ndarray::array;
+    use ndarray::{ShapeBuilder, array};
 
     use super::*;
-    use crate::{BoxPrior, FnSimulator, Prior, RandomStreams, SimulatedTask, SimulationError, Simulator};
+    use crate::{
+        BoxPrior, FnSimulator, Prior, RandomStreams, SimulatedTask, SimulationError, Simulator, Standardizer,
+    };
 
     fn counted(n: usize) -> Dataset {
         let x = Array2::from_shape_fn((n, 1), |(row, _)| row as f64);
@@ -347,6 +360,24 @@ mod tests {
             let task = Wide(prior.clone(), dimensions);
             let error = Dataset::from_task(&task, 3, &mut rng).unwrap_err().to_string();
             assert!(error.contains("invalid `task`") && error.contains(found), "{error}");
+        }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_layout() {
+        for columns in [1, 3] {
+            let values =
+                |shape| Array2::from_shape_fn(shape, |(row, column)| (row * 3 + column) as f64).sqrt();
+            let x = values((1001, columns));
+            let mut other = Array2::zeros((1001, columns).f());
+            other.assign(&x);
+            let of_columns = Dataset::new(other.clone(), other).unwrap();
+            let data = Dataset::new(x.clone(), x.clone()).unwrap();
+            assert_eq!(data.domain().center(), x.mean_axis(Axis(0)).unwrap());
+            assert_eq!(of_columns.content_hash(), data.content_hash());
+            for (left, right) in [(data.x(), of_columns.x()), (data.y(), of_columns.y())] {
+                assert_eq!(Standardizer::fit(left).unwrap(), Standardizer::fit(right).unwrap());
+            }
         }
     }
 
