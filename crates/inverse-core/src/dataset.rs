@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use crate::simulator::check_dimension;
 use crate::{DataError, Domain, InvalidArgument, Symmetry, Task, check_matrix, with_symmetric_copies};
 
-/// How many designs are drawn for one that is wanted, where most cannot be evaluated; and how often the prior is asked at
-/// least.
+/// How many designs are drawn for one that is wanted, where most cannot be evaluated; and how often, at least, the prior
+/// is asked.
 const LARGEST_REDRAW: usize = 100;
 
 /// The most pairs that a dataset is drawn with, and the most designs that a model proposes in one call: a mistyped

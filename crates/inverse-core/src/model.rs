@@ -235,7 +235,7 @@ mod tests {
     struct Zeros;
 
     impl InverseModel for Zeros {
-        fn name(&self) -> &str {
+        fn name(&self) -> &'static str {
             "zeros"
         }
 

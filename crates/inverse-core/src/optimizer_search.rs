@@ -288,8 +288,8 @@ mod tests {
         let alive = kept.clone();
         // The second target's optimiser makes no call; the first one's waits for an answer.
         let optimizer = move |objective: &mut Objective, _: &mut Stream| {
-            let _alive = &alive;
             while objective.target() == 0 && objective.call(&[0.5]).is_some() {}
+            assert!(Arc::strong_count(&alive) > 1, "the test holds the other one");
         };
         let y = array![[0.0], [1.0]];
         let mut search = OptimizerSearch::new(optimizer, 1, y.view(), 9, &mut stream()).unwrap();
@@ -301,7 +301,7 @@ mod tests {
             }
             search.tell(array![[0.0], [0.0]].view()).unwrap_err();
         });
-        let next = || asked.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        let next = || asked.recv_timeout(std::time::Duration::from_mins(1)).unwrap();
         assert!(next().contains("an end without one, for target 1"));
         for _ in 0..2 {
             assert!(next().contains("one that ended with an error"));

@@ -6,8 +6,8 @@ use ndarray::{Array2, Array3, ArrayView2};
 
 use crate::{InvalidArgument, SimulationError};
 
-/// The most variables that a design or a measurement has: a mistyped width fails with a message instead of exhausting the
-/// memory.
+/// The most variables that a design or a measurement may have: a mistyped width fails with a message instead of
+/// exhausting the memory.
 pub const LARGEST_DIMENSION: usize = 1 << 20;
 
 /// The forward operator y = f(x) of eq. 1.
@@ -186,8 +186,9 @@ impl<F: Fn(&[f64], &mut [f64]) + Send + Sync> Simulator for FnSimulator<F> {
 /// Returns Jacobians, (n, `dim_y`, `dim_x`), with an error of order `step`⁴ where f is smooth.
 ///
 /// # Errors
-/// As [`Simulator::simulate`]; also where `step` is not positive, is so small that it has no half or so large that `x` beside
-/// it or its double is not finite, or the simulator answers in another shape than its dimensions promise.
+/// As [`Simulator::simulate`]; also where `step` is not a positive number, or so small or large that its half is 0, its
+/// double infinite or a design one step away not finite, or the simulator answers in another shape than its dimensions
+/// promise.
 pub fn numerical_jacobian(
     simulator: &dyn Simulator,
     x: ArrayView2<'_, f64>,

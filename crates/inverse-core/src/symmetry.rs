@@ -23,8 +23,8 @@ pub type Symmetry<'a> = dyn Fn(&[f64]) -> Vec<Vec<f64>> + 'a;
 /// Returns designs and copies, (m, `dim_x`), and the row of `x` that each one comes from, (m).
 ///
 /// # Errors
-/// [`InvalidArgument`] that names `x`, where it holds a value that is not finite, or `symmetry`, where a copy does or has
-/// another width than `x`.
+/// [`InvalidArgument`] that names `x`, where it holds a value that is not finite, or `symmetry`, where a copy does or
+/// has another width than `x`.
 pub fn with_symmetric_copies(
     x: ArrayView2<'_, f64>,
     symmetry: &Symmetry<'_>,

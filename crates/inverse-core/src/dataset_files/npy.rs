@@ -10,8 +10,8 @@ use ndarray_npy::{ReadNpyExt, ViewNpyError, ViewNpyExt, WriteNpyExt};
 use super::format_error;
 use crate::DataError;
 
-/// The most brackets that a header may open; that of an array of f64 opens two. The parser reads a nested bracket two or
-/// three times at each level.
+/// The most brackets that a header may open; that of an array of f64 opens two. The parser reads what is in a bracket
+/// up to three times, at each level.
 const LARGEST_BRACKETS: usize = 8;
 
 pub(super) fn bytes(path: &Path, array: ArrayView2<'_, f64>) -> Result<Vec<u8>, DataError> {
@@ -49,8 +49,8 @@ pub(super) fn array(path: &Path, bytes: &[u8]) -> Result<Array2<f64>, DataError>
     Ok(array)
 }
 
-/// Refuses headers that `view_npy` does not survive: nested ones take it for ever, and lengths that ndarray refuses
-/// make it panic.
+/// Refuses headers that `view_npy` does not survive: deep ones take it for ever, and lengths that ndarray refuses make
+/// it panic.
 ///
 /// The error is what was found.
 fn check_header(bytes: &[u8]) -> Result<(), String> {

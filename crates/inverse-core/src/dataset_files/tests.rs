@@ -335,7 +335,9 @@ fn data_never_lie_there_without_their_domain() {
     let path = folder.path().join("data.csv");
     // No file replaces a folder: the domain's step fails, as where the process is killed before it.
     let domains = ["data.domain.csv", "domain.csv"].map(|name| folder.path().join(name));
-    domains.iter().for_each(|domain| fs::create_dir(domain).unwrap());
+    for domain in &domains {
+        fs::create_dir(domain).unwrap();
+    }
     let save = || {
         let outcomes = [data().save_csv(&path), data().save_npy(folder.path())];
         for (outcome, file) in outcomes.into_iter().zip(["data.domain.csv", "domain.csv"]) {
@@ -353,7 +355,9 @@ fn data_never_lie_there_without_their_domain() {
         array.write_npy(file).unwrap();
     }
     save();
-    domains.iter().for_each(|domain| fs::remove_dir(domain).unwrap());
+    for domain in &domains {
+        fs::remove_dir(domain).unwrap();
+    }
     assert_eq!(Dataset::load_csv(&path).unwrap(), other);
     assert_eq!(Dataset::load_npy(folder.path()).unwrap(), other);
 }
