@@ -1,13 +1,15 @@
 //! Datasets of (x, y) pairs.
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
+use crate::simulator::check_dimension;
 use crate::{DataError, Domain, InvalidArgument, Symmetry, Task, check_matrix, with_symmetric_copies};
 
-/// How often the prior is asked for replacements of designs that could not be evaluated.
+/// How many designs are drawn for one that is wanted, where most cannot be evaluated; and how often, at least, the prior
+/// is asked.
 const LARGEST_REDRAW: usize = 100;
 
 /// The most pairs that a dataset is drawn with, and the most designs that a model proposes in one call: a mistyped
@@ -36,11 +38,12 @@ pub struct Dataset {
 impl Dataset {
     /// Joins designs (n, `dim_x`) with their measurements (n, `dim_y`).
     ///
-    /// The domain is the mean and full range of `x`; see [`Dataset::with_domain`].
+    /// The domain is the mean and full range of `x`; see [`Dataset::with_domain`]. Arrays are kept row by row, whatever
+    /// their layout: equal arrays give equal bits in all that is computed of them.
     ///
     /// # Errors
     /// [`DataError::InvalidArgument`] where the row counts differ or are 0, an array has no column, or a
-    /// value is not finite.
+    /// value is not finite; also where `x` is so huge that mean or range is not.
     pub fn new(x: Array2<f64>, y: Array2<f64>) -> Result<Self, DataError> {
         for (name, array) in [("x", &x), ("y", &y)] {
             if array.is_empty() {
@@ -53,6 +56,7 @@ impl Dataset {
             let expected = format!("{} rows, as in `x`", x.nrows());
             return Err(InvalidArgument::new("y", expected, format!("{} rows", y.nrows())).into());
         }
+        let (x, y) = (row_major(x), row_major(y));
         let domain = Domain::from_samples(x.view())?;
         Ok(Self { x, y, domain, redrawn: 0 })
     }
@@ -64,47 +68,41 @@ impl Dataset {
     ///
     /// # Errors
     /// [`DataError::InvalidArgument`] where `n` is 0 or above [`LARGEST_PAIRS`], where the prior hardly ever
-    /// gives a design that can be evaluated, or where prior or simulator answer in another shape;
+    /// gives a design that can be evaluated, where the task claims no variables or more than
+    /// [`LARGEST_DIMENSION`](crate::LARGEST_DIMENSION), or where prior or simulator answer in another shape;
     /// [`DataError::Simulation`] where the simulator fails.
     pub fn from_task(task: &dyn Task, n: usize, rng: &mut dyn Rng) -> Result<Self, DataError> {
         if !(1..=LARGEST_PAIRS).contains(&n) {
             return Err(InvalidArgument::new("n", format!("1 to {LARGEST_PAIRS}"), n).into());
         }
+        for (dimension, of) in [(task.dim_x(), "x"), (task.dim_y(), "y")] {
+            check_dimension("task", dimension).map_err(|mut error| {
+                error.found = format!("{dimension} in {of}");
+                error
+            })?;
+        }
         let mut x = Array2::zeros((0, task.dim_x()));
         let mut y = Array2::zeros((0, task.dim_y()));
-        let mut redrawn = 0;
-        for _ in 0..LARGEST_REDRAW {
+        let (mut drawn, mut rounds) = (0, 0);
+        // Few designs are missing in late rounds: these cost little, and many designs need more rounds than few.
+        while x.nrows() < n && (rounds < LARGEST_REDRAW || drawn < LARGEST_REDRAW * n) {
             let missing = n - x.nrows();
-            if missing == 0 {
-                break;
-            }
-            let designs = task.prior().sample(missing, rng);
-            check_matrix("prior", designs.view(), task.dim_x())?;
-            if designs.nrows() != missing {
-                let found = format!("{} designs", designs.nrows());
-                return Err(InvalidArgument::new("prior", format!("{missing} designs"), found).into());
-            }
-            let measurements = task.simulate(designs.view())?;
-            if measurements.dim() != (missing, task.dim_y()) {
-                let expected = format!("measurements of shape {:?}", (missing, task.dim_y()));
-                let found = format!("{:?}", measurements.dim());
-                return Err(InvalidArgument::new("task", expected, found).into());
-            }
+            let (designs, measurements) = draw(task, missing, rng)?;
             let valid: Vec<usize> = (0..missing)
                 .filter(|row| measurements.row(*row).iter().all(|value| value.is_finite()))
                 .collect();
-            redrawn += missing - valid.len();
+            (drawn, rounds) = (drawn + missing, rounds + 1);
             append(&mut x, designs.select(Axis(0), &valid).view())?;
             append(&mut y, measurements.select(Axis(0), &valid).view())?;
         }
         if x.nrows() < n {
-            let found = format!("{} of {n} after {LARGEST_REDRAW} draws", x.nrows());
+            let found = format!("{} of {n} among {drawn} designs", x.nrows());
             return Err(
                 InvalidArgument::new("task", "a prior of designs that can be evaluated", found).into()
             );
         }
         let mut data = Self::new(x, y)?.with_domain(task.prior().domain().clone())?;
-        data.redrawn = redrawn;
+        data.redrawn = drawn - n;
         Ok(data)
     }
 
@@ -225,18 +223,44 @@ impl Dataset {
     }
 }
 
+/// The array in memory row by row: sums over rows depend on the layout in their last bits.
+fn row_major(array: Array2<f64>) -> Array2<f64> {
+    // `is_standard_layout` overlooks the stride along an axis of length 1, which sums do not.
+    if array.strides() == [array.ncols() as isize, 1] {
+        return array;
+    }
+    Array2::from_shape_fn(array.dim(), |place| array[place])
+}
+
+/// Designs of the prior, (n, `dim_x`), and what the task measures of them, (n, `dim_y`).
+fn draw(task: &dyn Task, n: usize, rng: &mut dyn Rng) -> Result<(Array2<f64>, Array2<f64>), DataError> {
+    let designs = task.prior().sample(n, rng);
+    check_matrix("prior", designs.view(), task.dim_x())?;
+    if designs.nrows() != n {
+        let found = format!("{} designs", designs.nrows());
+        return Err(InvalidArgument::new("prior", format!("{n} designs"), found).into());
+    }
+    let measurements = task.simulate(designs.view())?;
+    if measurements.dim() != (n, task.dim_y()) {
+        let expected = format!("measurements of shape {:?}", (n, task.dim_y()));
+        let found = format!("{:?}", measurements.dim());
+        return Err(InvalidArgument::new("task", expected, found).into());
+    }
+    Ok((designs, measurements))
+}
+
 fn append(rows: &mut Array2<f64>, more: ArrayView2<'_, f64>) -> Result<(), InvalidArgument> {
-    *rows = concatenate(Axis(0), &[rows.view(), more])
-        .map_err(|error| InvalidArgument::new("task", "rows of one width", error))?;
-    Ok(())
+    rows.append(Axis(0), more).map_err(|error| InvalidArgument::new("task", "rows of one width", error))
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::array;
+    use ndarray::{ShapeBuilder, array};
 
     use super::*;
-    use crate::{BoxPrior, FnSimulator, Prior, RandomStreams, SimulatedTask};
+    use crate::{
+        BoxPrior, FnSimulator, Prior, RandomStreams, SimulatedTask, SimulationError, Simulator, Standardizer,
+    };
 
     fn counted(n: usize) -> Dataset {
         let x = Array2::from_shape_fn((n, 1), |(row, _)| row as f64);
@@ -280,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn many_pairs_are_drawn_for_as_long_as_few() {
+        // One design in twenty has an answer: 100 rounds leave some of 2,000 pairs without one, however few.
+        let rare = FnSimulator::new(1, 1, |x, y| y[0] = (0.05 - x[0]).sqrt()).unwrap();
+        let task = SimulatedTask::new("rare", rare, BoxPrior::new(&[0.0], &[1.0]).unwrap()).unwrap();
+        let data = Dataset::from_task(&task, 2000, &mut RandomStreams::new(5).stream("data", 0)).unwrap();
+        assert_eq!(data.len(), 2000);
+        assert!((30_000..50_000).contains(&data.redrawn()), "{}", data.redrawn());
+    }
+
+    #[test]
     fn counts_that_no_memory_holds_are_refused() {
         let same = FnSimulator::new(1, 1, |x, y| y[0] = x[0]).unwrap();
         let task = SimulatedTask::new("same", same, BoxPrior::new(&[0.0], &[1.0]).unwrap()).unwrap();
@@ -290,11 +324,70 @@ mod tests {
         }
     }
 
+    /// Claims a width that no memory holds.
+    struct Wide(BoxPrior, (usize, usize));
+
+    impl Simulator for Wide {
+        fn dim_x(&self) -> usize {
+            self.1.0
+        }
+
+        fn dim_y(&self) -> usize {
+            self.1.1
+        }
+
+        fn simulate(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>, SimulationError> {
+            Ok(x.to_owned())
+        }
+    }
+
+    impl Task for Wide {
+        fn name(&self) -> &'static str {
+            "wide"
+        }
+
+        fn prior(&self) -> &dyn Prior {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn widths_that_no_memory_holds_are_refused() {
+        let prior = BoxPrior::new(&[0.0], &[1.0]).unwrap();
+        let mut rng = RandomStreams::new(5).stream("data", 0);
+        for (dimensions, found) in [((1, usize::MAX), "in y"), ((usize::MAX, 1), "in x"), ((0, 1), "0 in x")]
+        {
+            let task = Wide(prior.clone(), dimensions);
+            let error = Dataset::from_task(&task, 3, &mut rng).unwrap_err().to_string();
+            assert!(error.contains("invalid `task`") && error.contains(found), "{error}");
+        }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_layout() {
+        for columns in [1, 3] {
+            let values =
+                |shape| Array2::from_shape_fn(shape, |(row, column)| (row * 3 + column) as f64).sqrt();
+            let x = values((1001, columns));
+            let mut other = Array2::zeros((1001, columns).f());
+            other.assign(&x);
+            let of_columns = Dataset::new(other.clone(), other).unwrap();
+            let data = Dataset::new(x.clone(), x.clone()).unwrap();
+            assert_eq!(data.domain().center(), x.mean_axis(Axis(0)).unwrap());
+            assert_eq!(of_columns.content_hash(), data.content_hash());
+            for (left, right) in [(data.x(), of_columns.x()), (data.y(), of_columns.y())] {
+                assert_eq!(Standardizer::fit(left).unwrap(), Standardizer::fit(right).unwrap());
+            }
+        }
+    }
+
     #[test]
     fn bad_input_is_refused() {
         assert!(Dataset::new(array![[1.0]], array![[1.0], [2.0]]).is_err());
         assert!(Dataset::new(Array2::zeros((0, 2)), Array2::zeros((0, 1))).is_err());
         assert!(Dataset::new(array![[1.0]], array![[f64::NAN]]).is_err());
+        let error = Dataset::new(array![[1e308], [1e308]], array![[1.0], [1.0]]).unwrap_err().to_string();
+        assert!(error.contains("invalid `x`") && error.contains("found a center of inf"), "{error}");
         let data = counted(3);
         let mut rng = RandomStreams::new(0).stream("split", 0);
         for share in [0.0, 1.0, -1.0, f64::NAN] {

@@ -10,7 +10,8 @@
 //! made by someone else, has the domain of its designs (eq. 5).
 //!
 //! The domain's first line is a comment with the [`Dataset::content_hash`] of the whole. Two or three files cannot
-//! be replaced in one step; the hash tells files of different saves apart, where pairing them would be silent.
+//! be replaced in one step; the hash tells files of different saves apart, where pairing them would be silent. The
+//! domain is replaced first: data of a save that was killed do not lie there without theirs.
 
 mod npy;
 mod table;
@@ -30,7 +31,8 @@ impl Dataset {
     /// `data.domain` for a name that does not end in `.csv`.
     ///
     /// Numbers are written so that they read back to the same bits. Both files are on the disk before either
-    /// replaces an old one: a failed write leaves the old dataset. [`Dataset::redrawn`] is not kept.
+    /// replaces an old one, the domain first: a full disk leaves the old dataset, and what ends between the two steps
+    /// leaves files that [`Dataset::load_csv`] refuses. [`Dataset::redrawn`] is not kept.
     ///
     /// # Errors
     /// [`DataError::Io`] that names the file that cannot be written.
@@ -78,7 +80,7 @@ impl Dataset {
     }
 
     /// Writes the dataset to a folder as `x.npy`, `y.npy` and `domain.csv`; the folder is made where it does
-    /// not exist. A failed write leaves the old dataset, as in [`Dataset::save_csv`].
+    /// not exist. What ends early leaves what it leaves in [`Dataset::save_csv`].
     ///
     /// # Errors
     /// [`DataError::Io`] that names the folder or file that cannot be written.
@@ -190,14 +192,14 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     std::fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })
 }
 
-/// Replaces files that belong together: none before all are on the disk.
+/// Replaces files that belong together: none before all are on the disk, and the last, which is the domain, first.
 fn replace(files: &[(PathBuf, Vec<u8>)]) -> Result<(), DataError> {
     let io_error = |path: &Path, source| DataError::Io { path: path.into(), source };
     let staged: Vec<StagedFile> = files
         .iter()
         .map(|(path, bytes)| StagedFile::write(path, bytes).map_err(|source| io_error(path, source)))
         .collect::<Result<_, _>>()?;
-    staged.into_iter().try_for_each(|file| {
+    staged.into_iter().rev().try_for_each(|file| {
         let path = file.path().to_owned();
         file.commit().map_err(|source| io_error(&path, source))
     })

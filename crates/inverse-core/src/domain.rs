@@ -53,14 +53,39 @@ impl Domain {
     /// The domain that spans `lower` to `upper` in each variable.
     ///
     /// # Errors
-    /// As [`Domain::new`].
+    /// [`InvalidArgument`] where the lengths differ or are 0, a value is not finite, an upper bound is below its lower
+    /// one, or they are so huge that mean or range is not finite.
     pub fn from_bounds(lower: &[f64], upper: &[f64]) -> Result<Self, InvalidArgument> {
+        if lower.is_empty() {
+            return Err(InvalidArgument::new("lower", "at least one variable", "none"));
+        }
         if lower.len() != upper.len() {
             return Err(InvalidArgument::new("upper", format!("{} values", lower.len()), upper.len()));
         }
+        for (name, bounds) in [("lower", lower), ("upper", upper)] {
+            if let Some(value) = bounds.iter().find(|value| !value.is_finite()) {
+                return Err(InvalidArgument::new(name, "finite values", value));
+            }
+        }
+        if let Some((low, high)) = lower.iter().zip(upper).find(|(low, high)| low > high) {
+            let found = format!("{high} where `lower` is {low}");
+            return Err(InvalidArgument::new("upper", "values of at least `lower`", found));
+        }
         let center = lower.iter().zip(upper).map(|(low, high)| 0.5 * (low + high)).collect();
         let range = lower.iter().zip(upper).map(|(low, high)| high - low).collect();
-        Self::new(center, range)
+        Self::of("upper", center, range)
+    }
+
+    /// The domain of a mean and a range that come from `argument`, which an error names.
+    pub(crate) fn of(
+        argument: &str,
+        center: Array1<f64>,
+        range: Array1<f64>,
+    ) -> Result<Self, InvalidArgument> {
+        Self::new(center, range).map_err(|error| {
+            let found = format!("a {} of {}", error.argument, error.found);
+            InvalidArgument::new(argument, "values whose mean and range are finite", found)
+        })
     }
 
     /// The domain of observed designs: mean and full range of each column, as eq. 5 defines them.
@@ -68,15 +93,16 @@ impl Domain {
     /// * `x`: designs, (n, `dim_x`), n at least 1
     ///
     /// # Errors
-    /// [`InvalidArgument`] where `x` is empty or not finite.
+    /// [`InvalidArgument`] that names `x`, where it is empty or not finite, or so huge that mean or range is not finite.
     pub fn from_samples(x: ArrayView2<'_, f64>) -> Result<Self, InvalidArgument> {
         check_matrix("x", x, x.ncols())?;
-        let Some(center) = x.mean_axis(Axis(0)) else {
-            return Err(InvalidArgument::new("x", "at least one row", "none"));
+        let Some(center) = x.mean_axis(Axis(0)).filter(|center| !center.is_empty()) else {
+            let found = format!("shape {:?}", x.dim());
+            return Err(InvalidArgument::new("x", "at least one row and one column", found));
         };
         let lower = x.fold_axis(Axis(0), f64::INFINITY, |low, value| low.min(*value));
         let upper = x.fold_axis(Axis(0), f64::NEG_INFINITY, |high, value| high.max(*value));
-        Self::new(center, upper - lower)
+        Self::of("x", center, upper - lower)
     }
 
     /// Number of design variables.
@@ -154,6 +180,32 @@ mod tests {
         for (from, to) in [("[0.5,", "[-0.5,"), ("[2]", "[1]"), ("1.0,2.0", "1.0")] {
             assert!(json.contains(from), "{json}");
             assert!(serde_json::from_str::<Domain>(&json.replacen(from, to, 1)).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn errors_name_what_was_passed() {
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        for (lower, upper, message) in [
+            (vec![], vec![], "invalid `lower`: expected at least one variable, found none"),
+            (vec![0.0], vec![], "invalid `upper`: expected 1 values, found 0"),
+            (vec![nan], vec![0.0], "invalid `lower`: expected finite values, found NaN"),
+            (vec![0.0], vec![nan], "invalid `upper`: expected finite values, found NaN"),
+            (vec![0.0], vec![inf], "invalid `upper`: expected finite values, found inf"),
+            (
+                vec![1.0],
+                vec![0.0],
+                "invalid `upper`: expected values of at least `lower`, found 0 where `lower` is 1",
+            ),
+            (vec![-1e308], vec![1e308], "found a range of inf"),
+            (vec![1e308], vec![1.5e308], "found a center of inf"),
+        ] {
+            let error = Domain::from_bounds(&lower, &upper).unwrap_err();
+            assert!(error.to_string().contains(message), "{error}");
+            assert!(["lower", "upper"].contains(&&*error.argument), "{error}");
+        }
+        for x in [array![[1e308], [1e308]], array![[1e308], [-1e308]], Array2::zeros((2, 0))] {
+            assert_eq!(Domain::from_samples(x.view()).unwrap_err().argument, "x");
         }
     }
 

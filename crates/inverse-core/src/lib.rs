@@ -58,7 +58,8 @@ pub use prior::{BoxPrior, Prior};
 pub use random::{RandomStreams, Stream};
 pub use search::{ProposalWalk, Search};
 pub use simulator::{
-    DifferentiableSimulator, FnSimulator, Simulator, check_designs, check_matrix, numerical_jacobian,
+    DifferentiableSimulator, FnSimulator, LARGEST_DIMENSION, Simulator, check_designs, check_matrix,
+    numerical_jacobian,
 };
 pub use standardizer::Standardizer;
 pub use symmetry::{Symmetry, with_symmetric_copies};

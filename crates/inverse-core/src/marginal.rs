@@ -44,7 +44,7 @@ enum Sampler {
 
 impl Marginal {
     fn sampler(&self) -> Result<Sampler, InvalidArgument> {
-        let refused = |expected: &str| InvalidArgument::new("marginal", expected, format!("{self:?}"));
+        let refused = |expected: &str| InvalidArgument::new("marginals", expected, format!("{self:?}"));
         match *self {
             Self::Uniform { lower, upper } => {
                 let bounds = "finite bounds with lower < upper";
@@ -74,12 +74,16 @@ impl Marginal {
         }
     }
 
-    /// R_x of eq. 5: the range, or the width of the central 95% interval where there is none.
+    /// R_x of eq. 5: the range, or the width of the central 95% interval where there is none. An interval of one count
+    /// has no width: R_x reaches from the mean to it, as a domain that holds no design would punish all.
     fn range(&self) -> f64 {
         match *self {
             Self::Uniform { lower, upper } => upper - lower,
             Self::Normal { deviation, .. } => 2.0 * NORMAL_95 * deviation,
-            Self::Poisson { rate } => poisson_quantile(rate, 0.975) - poisson_quantile(rate, 0.025),
+            Self::Poisson { rate } => match (poisson_quantile(rate, 0.025), poisson_quantile(rate, 0.975)) {
+                (low, high) if low == high => 2.0 * (rate - low).abs(),
+                (low, high) => high - low,
+            },
         }
     }
 
@@ -135,14 +139,17 @@ impl IndependentPrior {
     /// Joins one marginal a variable.
     ///
     /// # Errors
-    /// [`InvalidArgument`] where there is none, or a parameter is out of bounds.
+    /// [`InvalidArgument`] that names `marginals`, where there is none, or a parameter is out of bounds.
     pub fn new(marginals: &[Marginal]) -> Result<Self, InvalidArgument> {
+        if marginals.is_empty() {
+            return Err(InvalidArgument::new("marginals", "at least one variable", "none"));
+        }
         for marginal in marginals {
             marginal.sampler()?;
         }
         let center = marginals.iter().map(Marginal::mean).collect();
         let range = marginals.iter().map(Marginal::range).collect();
-        Ok(Self { marginals: marginals.to_vec(), domain: Domain::new(center, range)? })
+        Ok(Self { marginals: marginals.to_vec(), domain: Domain::of("marginals", center, range)? })
     }
 
     /// The distributions, one a variable.
@@ -233,6 +240,14 @@ mod tests {
     }
 
     #[test]
+    fn domains_of_rare_counts_hold_them() {
+        for rate in [1e-9, 1e-3, 0.025, 0.026, 0.24] {
+            let prior = IndependentPrior::new(&[Marginal::Poisson { rate }]).unwrap();
+            assert!(prior.domain().lower()[0] <= 0.0, "{rate}: {:?}", prior.domain());
+        }
+    }
+
+    #[test]
     fn parameters_out_of_bounds_are_refused() {
         for marginal in [
             Marginal::Uniform { lower: 1.0, upper: 1.0 },
@@ -242,9 +257,12 @@ mod tests {
             Marginal::Poisson { rate: 0.0 },
             Marginal::Poisson { rate: 1e9 },
             Marginal::Poisson { rate: f64::NAN },
+            Marginal::Normal { mean: 0.0, deviation: 1e308 },
+            Marginal::Uniform { lower: 1e308, upper: 1.5e308 },
         ] {
-            assert!(IndependentPrior::new(&[marginal]).is_err(), "{marginal:?}");
+            let error = IndependentPrior::new(&[marginal]).unwrap_err();
+            assert_eq!(error.argument, "marginals", "{marginal:?}");
         }
-        assert!(IndependentPrior::new(&[]).is_err());
+        assert_eq!(IndependentPrior::new(&[]).unwrap_err().argument, "marginals");
     }
 }

@@ -57,14 +57,21 @@ pub trait InverseModel: Send + Sync {
     /// * `y`: targets, (targets, `dim_y`)
     ///
     /// # Errors
-    /// As [`InverseModel::propose`].
+    /// As [`InverseModel::propose`], of `budget` instead of `n`.
     fn search<'a>(
         &'a self,
         y: ArrayView2<'_, f64>,
         budget: usize,
         rng: &mut dyn Rng,
     ) -> Result<Box<dyn Search + 'a>, ProposeError> {
-        Ok(Box::new(ProposalWalk::new(self.propose(y, budget, rng)?, self.dim_y())))
+        let proposals = self.propose(y, budget, rng).map_err(|error| match error {
+            ProposeError::InvalidArgument(mut error) if error.argument == "n" => {
+                error.argument = "budget".into();
+                error.into()
+            }
+            error => error,
+        })?;
+        Ok(Box::new(ProposalWalk::new(proposals, self.dim_y())))
     }
 }
 
@@ -224,6 +231,7 @@ mod tests {
     use ndarray::array;
 
     use super::*;
+    use crate::RandomStreams;
 
     #[test]
     fn shapes_must_agree() {
@@ -234,6 +242,45 @@ mod tests {
         assert!(proposals.clone().with_predicted_errors(array![[0.0, 1.0]]).is_err());
         assert!(proposals.with_predicted_errors(array![[0.0, 1.0, 2.0]]).is_ok());
         assert!(Proposals::new(Array3::zeros((1, 0, 2))).is_err());
+    }
+
+    /// Proposes zeros.
+    struct Zeros;
+
+    impl InverseModel for Zeros {
+        fn name(&self) -> &'static str {
+            "zeros"
+        }
+
+        fn dim_x(&self) -> usize {
+            1
+        }
+
+        fn dim_y(&self) -> usize {
+            1
+        }
+
+        fn propose(
+            &self,
+            y: ArrayView2<'_, f64>,
+            n: usize,
+            _: &mut dyn Rng,
+        ) -> Result<Proposals, ProposeError> {
+            check_request(y, 1, n, 4)?;
+            Ok(Proposals::new(Array3::zeros((y.nrows(), n, 1)))?)
+        }
+    }
+
+    #[test]
+    fn searches_name_their_budget() {
+        let mut rng = RandomStreams::new(0).stream("search", 0);
+        let y = array![[0.0]];
+        for budget in [0, 5] {
+            let error = Zeros.search(y.view(), budget, &mut rng).err().unwrap().to_string();
+            assert_eq!(error, format!("invalid `budget`: expected 1 to 4, found {budget}"));
+        }
+        let error = Zeros.search(array![[0.0, 0.0]].view(), 1, &mut rng).err().unwrap().to_string();
+        assert!(error.contains("`y`"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::thread;
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 
+use crate::simulator::check_dimension;
 use crate::{InvalidArgument, ProposeError, RandomStreams, Search, Stream, check_answers, check_matrix};
 
 /// The objective of one target, for an optimiser to call: the mean squared error of a design's measurement.
@@ -111,7 +112,8 @@ impl OptimizerSearch {
     /// * `budget`: calls a target
     ///
     /// # Errors
-    /// [`ProposeError::InvalidArgument`] where `dim_x` or `budget` is 0, there is no target, or one is not finite;
+    /// [`ProposeError::InvalidArgument`] where `dim_x` is 0 or above [`LARGEST_DIMENSION`](crate::LARGEST_DIMENSION),
+    /// `budget` is 0, there is no target, or one is not finite;
     /// [`ProposeError::Backend`] where the operating system refuses a thread.
     pub fn new(
         optimizer: impl Fn(&mut Objective, &mut Stream) + Send + Sync + 'static,
@@ -125,10 +127,9 @@ impl OptimizerSearch {
             let found = format!("shape {:?}", y.dim());
             return Err(InvalidArgument::new("y", "at least one target and one variable", found).into());
         }
-        for (name, count) in [("dim_x", dim_x), ("budget", budget)] {
-            if count == 0 {
-                return Err(InvalidArgument::new(name, "at least 1", 0).into());
-            }
+        check_dimension("dim_x", dim_x)?;
+        if budget == 0 {
+            return Err(InvalidArgument::new("budget", "at least 1", budget).into());
         }
         let optimizer = Arc::new(optimizer);
         let clients = (0..y.nrows()).map(|target| {
@@ -159,9 +160,28 @@ fn run(optimizer: &dyn Fn(&mut Objective, &mut Stream), mut objective: Objective
     }
 }
 
+impl OptimizerSearch {
+    /// What each optimiser asks for, (targets, `dim_x`).
+    fn designs(&self) -> Result<Array2<f64>, InvalidArgument> {
+        let mut designs = Array2::zeros((self.clients.len(), self.dim_x));
+        for (target, (client, mut row)) in self.clients.iter().zip(designs.rows_mut()).enumerate() {
+            let Ok(design) = client.designs.recv() else {
+                let found = format!("an end without one, for target {target}");
+                return Err(InvalidArgument::new("optimizer", "calls of the objective", found));
+            };
+            if design.len() != self.dim_x {
+                let expected = format!("designs of {} variables", self.dim_x);
+                return Err(InvalidArgument::new("optimizer", expected, design.len()));
+            }
+            row.iter_mut().zip(design).for_each(|(slot, value)| *slot = value);
+        }
+        Ok(designs)
+    }
+}
+
 impl Search for OptimizerSearch {
     /// As [`Search::ask`]; also [`ProposeError::InvalidArgument`] where an optimiser ends without a call, panics, or
-    /// asks for a design of another width.
+    /// asks for a design of another width: the search is over then, for all targets.
     fn ask(&mut self, _rng: &mut dyn Rng) -> Result<Array2<f64>, ProposeError> {
         if self.remaining == 0 {
             return Err(InvalidArgument::new("budget", "no more calls than it allows", "one more").into());
@@ -169,18 +189,12 @@ impl Search for OptimizerSearch {
         if self.waiting {
             return Err(InvalidArgument::new("y", "answers to what was asked for", "another question").into());
         }
-        let mut designs = Array2::zeros((self.clients.len(), self.dim_x));
-        for (target, (client, mut row)) in self.clients.iter().zip(designs.rows_mut()).enumerate() {
-            let Ok(design) = client.designs.recv() else {
-                let found = format!("an end without one, for target {target}");
-                return Err(InvalidArgument::new("optimizer", "calls of the objective", found).into());
-            };
-            if design.len() != self.dim_x {
-                let expected = format!("designs of {} variables", self.dim_x);
-                return Err(InvalidArgument::new("optimizer", expected, design.len()).into());
-            }
-            row.iter_mut().zip(design).for_each(|(slot, value)| *slot = value);
+        if self.clients.is_empty() {
+            let found = "one that ended with an error";
+            return Err(InvalidArgument::new("optimizer", "a search that goes on", found).into());
         }
+        // The other optimisers wait for answers that will not come: without their clients they end.
+        let designs = self.designs().inspect_err(|_| self.clients.clear())?;
         self.remaining -= 1;
         self.waiting = true;
         Ok(designs)
@@ -269,6 +283,35 @@ mod tests {
     }
 
     #[test]
+    fn an_error_ends_the_search_for_all_targets() {
+        let kept = Arc::new(());
+        let alive = kept.clone();
+        // The second target's optimiser makes no call; the first one's waits for an answer.
+        let optimizer = move |objective: &mut Objective, _: &mut Stream| {
+            while objective.target() == 0 && objective.call(&[0.5]).is_some() {}
+            assert!(Arc::strong_count(&alive) > 1, "the test holds the other one");
+        };
+        let y = array![[0.0], [1.0]];
+        let mut search = OptimizerSearch::new(optimizer, 1, y.view(), 9, &mut stream()).unwrap();
+        // On a thread of its own: what waits for ever fails, and does not hold up the other tests.
+        let (sender, asked) = channel();
+        thread::spawn(move || {
+            for _ in 0..3 {
+                sender.send(search.ask(&mut stream()).unwrap_err().to_string()).unwrap();
+            }
+            search.tell(array![[0.0], [0.0]].view()).unwrap_err();
+        });
+        let next = || asked.recv_timeout(std::time::Duration::from_mins(1)).unwrap();
+        assert!(next().contains("an end without one, for target 1"));
+        for _ in 0..2 {
+            assert!(next().contains("one that ended with an error"));
+        }
+        while Arc::strong_count(&kept) > 1 {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
     fn optimizers_that_do_not_ask_are_errors() {
         let y = array![[0.0]];
         let new = |optimizer: fn(&mut Objective, &mut Stream), dim_x, budget| {
@@ -282,7 +325,10 @@ mod tests {
         assert_eq!(argument(silent.ask(&mut stream())), "optimizer");
         let mut wide = new(pair, 3, 3).unwrap();
         assert_eq!(argument(wide.ask(&mut stream())), "optimizer");
-        assert!(new(pair, 0, 3).is_err() && new(pair, 2, 0).is_err());
+        for (dim_x, budget, argument) in [(0, 3, "dim_x"), (usize::MAX, 3, "dim_x"), (2, 0, "budget")] {
+            let error = new(pair, dim_x, budget).unwrap_err().to_string();
+            assert!(error.contains(&format!("invalid `{argument}`")), "{error}");
+        }
         let mut early = new(pair, 2, 3).unwrap();
         assert!(early.tell(array![[0.0]].view()).is_err());
     }

@@ -61,7 +61,8 @@ impl BoxPrior {
     /// The uniform distribution between `lower` and `upper`.
     ///
     /// # Errors
-    /// [`InvalidArgument`] where the lengths differ or are 0, or a range is not finite and positive.
+    /// [`InvalidArgument`] where the lengths differ or are 0, a value is not finite, or a range is not finite and
+    /// positive.
     pub fn new(lower: &[f64], upper: &[f64]) -> Result<Self, InvalidArgument> {
         let domain = Domain::from_bounds(lower, upper)?;
         if let Some(range) = domain.range().iter().find(|range| **range <= 0.0) {
@@ -127,8 +128,14 @@ mod tests {
 
     #[test]
     fn empty_ranges_are_refused() {
-        assert!(BoxPrior::new(&[0.0], &[0.0]).is_err());
-        assert!(BoxPrior::new(&[], &[]).is_err());
-        assert!(BoxPrior::new(&[0.0], &[f64::INFINITY]).is_err());
+        for (lower, upper, argument) in [
+            (&[0.0][..], &[0.0][..], "upper"),
+            (&[1.0], &[0.0], "upper"),
+            (&[], &[], "lower"),
+            (&[0.0], &[f64::INFINITY], "upper"),
+            (&[f64::NAN], &[0.0], "lower"),
+        ] {
+            assert_eq!(BoxPrior::new(lower, upper).unwrap_err().argument, argument);
+        }
     }
 }

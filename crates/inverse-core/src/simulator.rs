@@ -6,6 +6,10 @@ use ndarray::{Array2, Array3, ArrayView2};
 
 use crate::{InvalidArgument, SimulationError};
 
+/// The most variables that a design or a measurement may have: a mistyped width fails with a message instead of
+/// exhausting the memory.
+pub const LARGEST_DIMENSION: usize = 1 << 20;
+
 /// The forward operator y = f(x) of eq. 1.
 ///
 /// A design that f cannot evaluate (a ball that never lands) comes back as a row of NaN, never as a
@@ -86,6 +90,14 @@ pub fn check_matrix(
     Ok(())
 }
 
+/// Checks a number of variables: 1 to [`LARGEST_DIMENSION`].
+pub(crate) fn check_dimension(argument: &str, dimension: usize) -> Result<(), InvalidArgument> {
+    if (1..=LARGEST_DIMENSION).contains(&dimension) {
+        return Ok(());
+    }
+    Err(InvalidArgument::new(argument, format!("1 to {LARGEST_DIMENSION} variables"), dimension))
+}
+
 /// Checks the designs handed to a simulator; see [`check_matrix`].
 ///
 /// # Errors
@@ -130,13 +142,10 @@ impl<F: Fn(&[f64], &mut [f64]) + Send + Sync> FnSimulator<F> {
     /// Wraps `evaluate(x, y)`, where x has `dim_x` and y `dim_y` entries.
     ///
     /// # Errors
-    /// [`InvalidArgument`] where a dimension is 0.
+    /// [`InvalidArgument`] where a dimension is 0 or above [`LARGEST_DIMENSION`].
     pub fn new(dim_x: usize, dim_y: usize, evaluate: F) -> Result<Self, InvalidArgument> {
-        for (name, dim) in [("dim_x", dim_x), ("dim_y", dim_y)] {
-            if dim == 0 {
-                return Err(InvalidArgument::new(name, "at least 1", dim));
-            }
-        }
+        check_dimension("dim_x", dim_x)?;
+        check_dimension("dim_y", dim_y)?;
         Ok(Self { dim_x, dim_y, evaluate })
     }
 }
@@ -177,16 +186,24 @@ impl<F: Fn(&[f64], &mut [f64]) + Send + Sync> Simulator for FnSimulator<F> {
 /// Returns Jacobians, (n, `dim_y`, `dim_x`), with an error of order `step`⁴ where f is smooth.
 ///
 /// # Errors
-/// As [`Simulator::simulate`]; also where `step` is not a positive number, or the simulator answers in another
-/// shape than its dimensions promise.
+/// As [`Simulator::simulate`]; also where `step` is not a positive number, or so small or large that its half is 0, its
+/// double infinite or a design one step away not finite, or the simulator answers in another shape than its dimensions
+/// promise.
 pub fn numerical_jacobian(
     simulator: &dyn Simulator,
     x: ArrayView2<'_, f64>,
     step: f64,
 ) -> Result<Array3<f64>, SimulationError> {
     check_designs(x, simulator.dim_x())?;
-    if !(step.is_finite() && step > 0.0) {
-        return Err(InvalidArgument::new("step", "a positive number", step).into());
+    if !((2.0 * step).is_finite() && step / 2.0 > 0.0) {
+        return Err(
+            InvalidArgument::new("step", "a positive number that has a half and a double", step).into()
+        );
+    }
+    // Here, not in the simulator: its error would say that `x` is not finite.
+    if let Some(value) = x.iter().find(|value| !(value.abs() + step).is_finite()) {
+        let found = format!("{step} beside {value}");
+        return Err(InvalidArgument::new("step", "a step to finite designs", found).into());
     }
     let (rows, dim_x) = x.dim();
     let mut jacobian = Array3::zeros((rows, simulator.dim_y(), dim_x));
@@ -228,14 +245,33 @@ mod tests {
         assert_eq!(error, "invalid `x`: expected 2 columns, found 1 columns");
         let error = product().simulate(array![[1.0, 2.0], [0.0, f64::NAN]].view()).unwrap_err();
         assert_eq!(error.to_string(), "invalid `x`: expected finite values, found NaN in row 1, column 1");
-        assert!(FnSimulator::new(0, 1, |_, _| ()).is_err());
+        for dimension in [0, LARGEST_DIMENSION + 1, usize::MAX] {
+            let refused = |dim_x, dim_y| FnSimulator::new(dim_x, dim_y, |_, _| ()).unwrap_err().argument;
+            assert_eq!([refused(dimension, 1), refused(1, dimension)], ["dim_x", "dim_y"]);
+        }
     }
 
     #[test]
     fn numerical_jacobian_of_a_product() {
         let jacobian = numerical_jacobian(&product(), array![[2.0, 5.0]].view(), 1e-3).unwrap();
         assert_abs_diff_eq!(jacobian, array![[[5.0, 2.0]]], epsilon = 1e-10);
-        assert!(numerical_jacobian(&product(), array![[2.0, 5.0]].view(), 0.0).is_err());
+    }
+
+    #[test]
+    fn steps_that_have_no_derivative_are_refused() {
+        let double = FnSimulator::new(1, 1, |x, y| y[0] = 2.0 * x[0]).unwrap();
+        let error = |x: f64, step: f64| match numerical_jacobian(&double, array![[x]].view(), step) {
+            Err(SimulationError::InvalidArgument(error)) => error,
+            other => panic!("{step} at {x}: {other:?}"),
+        };
+        for step in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e308, f64::from_bits(1)] {
+            assert_eq!(error(0.0, step).argument, "step", "{step}");
+        }
+        for x in [1.7e308, -1.7e308] {
+            assert_eq!(error(x, 5e307).argument, "step");
+        }
+        let jacobian = numerical_jacobian(&double, array![[0.0]].view(), 8e300).unwrap();
+        assert_abs_diff_eq!(jacobian, array![[[2.0]]], epsilon = 1e-12);
     }
 
     /// Promises one measurement a design, and answers in a shape of its own.

@@ -117,7 +117,15 @@ impl Standardizer {
     /// [`InvalidArgument`] where `samples` has another width or is not finite.
     pub fn transform(&self, samples: ArrayView2<'_, f64>) -> Result<Array2<f64>, InvalidArgument> {
         check_matrix("samples", samples, self.width())?;
-        Ok((&samples - &self.mean) / &self.scale)
+        let mut standard = (&samples - &self.mean) / &self.scale;
+        for (place, value) in standard.indexed_iter_mut() {
+            // The difference of huge values of both signs overflows where that of their quotients does not.
+            if value.is_infinite() && (samples[place] - self.mean[place.1]).is_infinite() {
+                let scale = self.scale[place.1];
+                *value = samples[place] / scale - self.mean[place.1] / scale;
+            }
+        }
+        Ok(standard)
     }
 
     /// standard · scale + mean. Values that are not finite pass through.
@@ -132,7 +140,14 @@ impl Standardizer {
                 format!("{} columns", standard.ncols()),
             ));
         }
-        Ok(&standard * &self.scale + &self.mean)
+        let mut samples = &standard * &self.scale + &self.mean;
+        for (place, value) in samples.indexed_iter_mut() {
+            // As above: half the product may be a number where the product is none, though the sum is one.
+            if value.is_infinite() {
+                *value = 2.0 * (standard[place] * (0.5 * self.scale[place.1]) + 0.5 * self.mean[place.1]);
+            }
+        }
+        Ok(samples)
     }
 }
 
@@ -152,6 +167,21 @@ mod tests {
         let standard = standardizer.transform(samples.view()).unwrap();
         assert!(standard.iter().all(|value| value.is_finite()));
         assert_abs_diff_eq!(standard.column(1).std(0.0), 1.0, epsilon = 1e-12);
+    }
+
+    #[test]
+    fn the_largest_numbers_stay_numbers() {
+        let samples = array![[1.7e308], [-1.7e308], [-1.7e308], [-1.7e308]];
+        let standardizer = Standardizer::fit(samples.view()).unwrap();
+        let standard = standardizer.transform(samples.view()).unwrap();
+        // One value of four: √3 and −1/√3.
+        assert_abs_diff_eq!(standard[[0, 0]], 3.0_f64.sqrt(), epsilon = 1e-12);
+        assert_abs_diff_eq!(standard[[3, 0]], -1.0 / 3.0_f64.sqrt(), epsilon = 1e-12);
+        let read = standardizer.inverse(standard.view()).unwrap();
+        assert_abs_diff_eq!(read / 1.7e308, samples / 1.7e308, epsilon = 1e-12);
+        let beyond =
+            standardizer.inverse(array![[1e300], [f64::INFINITY], [f64::NEG_INFINITY]].view()).unwrap();
+        assert_eq!(beyond, array![[f64::INFINITY], [f64::INFINITY], [f64::NEG_INFINITY]]);
     }
 
     #[test]

@@ -23,18 +23,22 @@ pub type Symmetry<'a> = dyn Fn(&[f64]) -> Vec<Vec<f64>> + 'a;
 /// Returns designs and copies, (m, `dim_x`), and the row of `x` that each one comes from, (m).
 ///
 /// # Errors
-/// [`InvalidArgument`] that names `symmetry`, where a copy has another width than `x` or holds a value that is not finite.
+/// [`InvalidArgument`] that names `x`, where it holds a value that is not finite, or `symmetry`, where a copy does or
+/// has another width than `x`.
 pub fn with_symmetric_copies(
     x: ArrayView2<'_, f64>,
     symmetry: &Symmetry<'_>,
 ) -> Result<(Array2<f64>, Vec<usize>), InvalidArgument> {
+    check_matrix("x", x, x.ncols())?;
     let (mut values, mut sources) = (Vec::new(), Vec::new());
     for (row, design) in x.rows().into_iter().enumerate() {
         let design = design.to_vec();
         let copies = symmetry(&design);
-        for copy in std::iter::once(&design).chain(&copies) {
+        for copy in &copies {
             check_matrix("symmetry", ArrayView1::from(copy).insert_axis(Axis(0)), x.ncols())?;
-            values.extend_from_slice(copy);
+        }
+        for design in std::iter::once(&design).chain(&copies) {
+            values.extend_from_slice(design);
             sources.push(row);
         }
     }
@@ -64,5 +68,9 @@ mod tests {
             let error = with_symmetric_copies(x.view(), &|_| vec![copy.clone()]).unwrap_err().to_string();
             assert!(error.contains("`symmetry`") && error.contains(found), "{error}");
         }
+        // What is no design is not asked for copies.
+        let error =
+            with_symmetric_copies(array![[1.0], [f64::NAN]].view(), &|_| panic!("called")).unwrap_err();
+        assert_eq!(error.to_string(), "invalid `x`: expected finite values, found NaN in row 1, column 0");
     }
 }

@@ -235,14 +235,43 @@ fn damaged_npy_files_are_named() {
     }
     fs::write(&path, [&*whole, b"more"].concat()).unwrap();
     refused(Dataset::load_npy(folder.path()), "x.npy");
-    // Headers that claim far more than the file holds; the dictionary keeps its length.
-    for shape in ["(99999999999999999, 2)", "(0, 999999999999999999999999)", "(4294967296, 4294967296)"] {
-        let header = String::from_utf8_lossy(&whole[10..128]);
-        assert!(header.contains("(3, 2)"), "{header}");
-        let text = header.replacen("(3, 2)", shape, 1);
-        let padded = format!("{:<117}\n", text.trim_end());
-        fs::write(&path, [&whole[..10], padded.as_bytes(), &whole[128..]].concat()).unwrap();
-        refused(Dataset::load_npy(folder.path()), "x.npy");
+    // Headers that claim far more than the file holds, with its data and without any.
+    for shape in [
+        "(99999999999999999, 2)",
+        "(0, 999999999999999999999999)",
+        "(4294967296, 4294967296)",
+        "(0, 9223372036854775808)",
+        "(9223372036854775808, 0)",
+        "(0, 4611686018427387904, 4)",
+        "(0, 9223372036854775807)",
+    ] {
+        for data in [&whole[128..], &[]] {
+            let header = String::from_utf8_lossy(&whole[10..128]);
+            assert!(header.contains("(3, 2)"), "{header}");
+            fs::write(&path, npy(header.replacen("(3, 2)", shape, 1).trim_end(), data)).unwrap();
+            refused(Dataset::load_npy(folder.path()), "x.npy");
+        }
+    }
+}
+
+/// A npy file with the header and the data, of version 1 of the format.
+fn npy(header: &str, data: &[u8]) -> Vec<u8> {
+    let padding = 63 - (10 + header.len()) % 64;
+    let text = format!("{header}{}\n", " ".repeat(padding));
+    let length = u16::try_from(text.len()).unwrap().to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], text.as_bytes(), data].concat()
+}
+
+#[test]
+fn nested_npy_headers_are_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    data().save_npy(folder.path()).unwrap();
+    let path = folder.path().join("x.npy");
+    for bracket in ["[", "(", "{"] {
+        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {}", bracket.repeat(60));
+        fs::write(&path, npy(&header, &[])).unwrap();
+        let message = refused(Dataset::load_npy(folder.path()), "x.npy");
+        assert!(message.contains("a header that opens 61 brackets"), "{message}");
     }
 }
 
@@ -298,4 +327,48 @@ fn a_dataset_that_cannot_be_written_whole_leaves_the_old_one() {
     assert!(matches!(replace(&staged), Err(DataError::Io { .. })));
     assert_eq!(Dataset::load_csv(&path).unwrap(), data());
     assert_eq!(names(folder.path()), ["data.csv", "data.domain.csv"]);
+}
+
+#[test]
+fn data_never_lie_there_without_their_domain() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.csv");
+    // No file replaces a folder: the domain's step fails, as where the process is killed before it.
+    let domains = ["data.domain.csv", "domain.csv"].map(|name| folder.path().join(name));
+    for domain in &domains {
+        fs::create_dir(domain).unwrap();
+    }
+    let save = || {
+        let outcomes = [data().save_csv(&path), data().save_npy(folder.path())];
+        for (outcome, file) in outcomes.into_iter().zip(["data.domain.csv", "domain.csv"]) {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, DataError::Io { .. }) && error.to_string().contains(file), "{error}");
+        }
+    };
+    save();
+    assert_eq!(names(folder.path()), ["data.domain.csv", "domain.csv"], "no data without their domain");
+    // Data of someone else, which have none.
+    let other = Dataset::new(array![[1.0], [2.0]], array![[3.0], [4.0]]).unwrap();
+    fs::write(&path, "x1,y1\n1,3\n2,4\n").unwrap();
+    for (name, array) in [("x.npy", other.x()), ("y.npy", other.y())] {
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        array.write_npy(file).unwrap();
+    }
+    save();
+    for domain in &domains {
+        fs::remove_dir(domain).unwrap();
+    }
+    assert_eq!(Dataset::load_csv(&path).unwrap(), other);
+    assert_eq!(Dataset::load_npy(folder.path()).unwrap(), other);
+}
+
+#[test]
+fn a_save_killed_after_the_domain_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.csv");
+    let domain = data().domain_file(folder.path().join("data.domain.csv"));
+    replace(std::slice::from_ref(&domain)).unwrap();
+    assert!(matches!(Dataset::load_csv(&path), Err(DataError::Io { .. })), "no data yet");
+    fs::write(&path, "x1,x2,y1\n1,2,3\n4,5,6\n").unwrap();
+    assert!(refused(Dataset::load_csv(&path), "data.domain.csv").contains("that of other data"));
 }
