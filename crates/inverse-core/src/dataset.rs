@@ -84,8 +84,11 @@ impl Dataset {
         let mut x = Array2::zeros((0, task.dim_x()));
         let mut y = Array2::zeros((0, task.dim_y()));
         let (mut drawn, mut rounds) = (0, 0);
-        // Few designs are missing in late rounds: these cost little, and many designs need more rounds than few.
-        while x.nrows() < n && (rounds < LARGEST_REDRAW || drawn < LARGEST_REDRAW * n) {
+        // Where one design in a hundred can be evaluated, ln n hundreds of rounds leave nothing missing.
+        let most_rounds = LARGEST_REDRAW * (1 + n.ilog2() as usize);
+        let may_go_on =
+            |drawn, rounds| rounds < LARGEST_REDRAW || (drawn < LARGEST_REDRAW * n && rounds < most_rounds);
+        while x.nrows() < n && may_go_on(drawn, rounds) {
             let missing = n - x.nrows();
             let (designs, measurements) = draw(task, missing, rng)?;
             let valid: Vec<usize> = (0..missing)

@@ -9,7 +9,9 @@ use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 
 use crate::simulator::check_dimension;
-use crate::{InvalidArgument, ProposeError, RandomStreams, Search, Stream, check_answers, check_matrix};
+use crate::{
+    InvalidArgument, ProposeError, RandomStreams, Search, Stream, check_answered, check_answers, check_matrix,
+};
 
 /// The objective of one target, for an optimiser to call: the mean squared error of a design's measurement.
 #[derive(Debug)]
@@ -186,9 +188,7 @@ impl Search for OptimizerSearch {
         if self.remaining == 0 {
             return Err(InvalidArgument::new("budget", "no more calls than it allows", "one more").into());
         }
-        if self.waiting {
-            return Err(InvalidArgument::new("y", "answers to what was asked for", "another question").into());
-        }
+        check_answered(self.waiting)?;
         if self.clients.is_empty() {
             let found = "one that ended with an error";
             return Err(InvalidArgument::new("optimizer", "a search that goes on", found).into());
