@@ -24,22 +24,23 @@ pub(crate) struct TrainingState {
     pub(crate) schedule: ScheduleState,
     pub(crate) best_loss: Option<f64>,
     pub(crate) best_epoch: usize,
-    /// Optimiser steps done.
-    pub(crate) steps: u64,
+    /// Steps that each network's optimiser has done.
+    pub(crate) steps: Vec<u64>,
     /// Every epoch so far.
     pub(crate) curve: Vec<EpochLosses>,
     pub(crate) finished: bool,
 }
 
 impl TrainingState {
-    /// Whether a training of `epochs` epochs can stand here; a file may hold anything.
-    fn is_usable(&self, epochs: usize) -> bool {
+    /// Whether a training of `epochs` epochs and so many networks can stand here; a file may hold anything.
+    fn is_usable(&self, epochs: usize, networks: usize) -> bool {
         // A batch has at least one pair, and pairs are counted in 32 bits.
         let most_steps = (self.epoch as u64).saturating_mul(1 << 32);
         self.best_epoch <= self.epoch
             && self.epoch <= epochs
             && self.curve.len() == self.epoch
-            && self.steps <= most_steps
+            && self.steps.len() == networks
+            && self.steps.iter().all(|steps| *steps <= most_steps)
             && self.schedule.is_usable(self.epoch)
     }
 }
@@ -133,11 +134,11 @@ impl CheckpointFile {
                 found: format!("that of training {}", state.fingerprint),
             }));
         }
-        if !state.is_usable(epochs) {
-            let expected = format!("a training of at most {epochs} epochs");
+        if !state.is_usable(epochs, networks.len()) {
+            let expected = format!("a training of at most {epochs} epochs and {} networks", networks.len());
             let TrainingState { epoch, best_epoch, steps, curve, .. } = &state;
             let found = format!(
-                "epoch {epoch}, best epoch {best_epoch}, {steps} steps, a curve of {} epochs, {:?}",
+                "epoch {epoch}, best epoch {best_epoch}, {steps:?} steps, a curve of {} epochs, {:?}",
                 curve.len(),
                 state.schedule
             );
@@ -145,7 +146,7 @@ impl CheckpointFile {
         }
         let mut adams = Vec::new();
         let mut best = Snapshot { networks: Vec::new() };
-        for (index, network) in networks.iter().enumerate() {
+        for (index, (network, steps)) in networks.iter().zip(&state.steps).enumerate() {
             let (parameters, statistics) = (network.parameters(), network.statistics());
             let mut take = |name: &str, like: &Tensor| {
                 let name = format!("{name}.{index}");
@@ -158,7 +159,7 @@ impl CheckpointFile {
             parameters.set(&take("parameters", parameters)?).map_err(failed)?;
             statistics.set(&take("statistics", statistics)?).map_err(failed)?;
             let (first, second) = (take("first_moment", parameters)?, take("second_moment", parameters)?);
-            adams.push(Adam::resume(state.steps, &first, &second).map_err(failed)?);
+            adams.push(Adam::resume(*steps, &first, &second).map_err(failed)?);
             best.networks.push((take("best_parameters", parameters)?, take("best_statistics", statistics)?));
         }
         Ok(Some((state, adams, best)))

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 const LARGEST_LENGTH: usize = 1 << 16;
 const LARGEST_CHANNELS: usize = 1 << 10;
 
+/// Numbers of a matrix, 1 GiB of them.
+const LARGEST_MATRIX: usize = 1 << 28;
+
 /// One convolution along a sequence, as PyTorch's `Conv1d` and `ConvTranspose1d` define it, without groups,
 /// dilation or output padding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,7 +217,25 @@ impl Convolutions {
             let expected = format!("1 channel of {outputs} values");
             return Err(InvalidArgument::new(name, expected, format!("{channels} of {length}")));
         }
-        Ok(())
+        self.check_matrices(name)
+    }
+
+    /// Whether memory holds what makes them one matrix: widths that are allowed one by one can still be too many.
+    fn check_matrices(&self, name: &str) -> Result<(), InvalidArgument> {
+        // Each layer takes what comes of every unit vector, and of the bias, once for each of its taps.
+        let vectors = self.width + 1;
+        let mut length = self.width;
+        let mut largest = vectors.saturating_mul(self.width).max(self.parameter_count());
+        for (inputs, layer) in self.steps() {
+            length = layer.output_length(length).unwrap_or(0);
+            let each = layer.channels.max(inputs.saturating_mul(layer.kernel)).saturating_mul(length);
+            largest = largest.max(vectors.saturating_mul(each));
+        }
+        if largest <= LARGEST_MATRIX {
+            return Ok(());
+        }
+        let expected = format!("convolutions whose matrices hold at most {LARGEST_MATRIX} numbers");
+        Err(InvalidArgument::new(name, expected, largest))
     }
 
     /// Each convolution with the number of channels that come to it.

@@ -310,3 +310,12 @@ fn lengths_that_cannot_be_counted_are_none() {
     assert_eq!(layer.output_length(4), Some(5));
     assert_eq!(Convolution { transposed: true, stride: 2, ..layer }.output_length(usize::MAX), None);
 }
+
+#[test]
+fn convolutions_that_no_memory_holds_are_refused() {
+    for (width, channels, kernel) in [(1 << 16, 1, 1), (150, 1024, 1023)] {
+        let layers = vec![Convolution::plain(channels, kernel, 1), Convolution::plain(1, kernel, 1)];
+        let error = Convolutions { width, layers }.validate("head", width).unwrap_err().to_string();
+        assert!(error.starts_with("invalid `head`: expected convolutions whose matrices hold"), "{error}");
+    }
+}

@@ -234,7 +234,7 @@ impl<N: Network> CouplingBlock<N> {
     pub fn inverse(&self, y: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
         // Before the permutation, which would drop surplus variables without a word.
         self.check_width(y)?;
-        let (mut first, second) = self.split(&y.index_select(&self.inverse_order, 1)?)?;
+        let (mut first, second) = self.split(&y.contiguous()?.index_select(&self.inverse_order, 1)?)?;
         let given = parameters(&self.second, &first, condition)?;
         let (second, _) = self.coupling.apply(&second, &given, Direction::Inverse)?;
         if let Some(subnet) = &self.first {

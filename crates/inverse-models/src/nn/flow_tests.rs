@@ -163,3 +163,15 @@ fn not_a_number_stays_not_a_number() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn views_of_wider_tensors_go_both_ways() {
+    let settings = settings(COUPLINGS[0]);
+    let mut stream = RandomStreams::new(1).stream("weights", 0);
+    let flow = Flow::new(&settings, 3, 0, &Device::Cpu, &mut stream).unwrap();
+    let wide = standard_normal(5, 4, &Device::Cpu, &mut stream).unwrap().to_dtype(DType::F64).unwrap();
+    let (view, copy) = (wide.narrow(1, 1, 3).unwrap(), wide.narrow(1, 1, 3).unwrap().contiguous().unwrap());
+    let rows = |tensor: &Tensor| tensor.to_vec2::<f64>().unwrap();
+    assert_eq!(rows(&flow.inverse(&view, None).unwrap()), rows(&flow.inverse(&copy, None).unwrap()));
+    assert_eq!(rows(&flow.forward(&view, None).unwrap().0), rows(&flow.forward(&copy, None).unwrap().0));
+}

@@ -154,8 +154,12 @@ impl InplaceOp2 for HostUpdate<'_> {
         };
         let Ok(mut moments) = self.moments.lock() else { bail!("an earlier step failed") };
         let (first, second) = &mut *moments;
-        let gradient = &gradient[gradient_start..gradient_end];
-        adam_step(&self.step, &mut parameters[start..end], gradient, first, second);
+        let (parameters, gradient) = (&mut parameters[start..end], &gradient[gradient_start..gradient_end]);
+        let counts = [gradient.len(), first.len(), second.len()];
+        if counts.iter().any(|count| *count != parameters.len()) {
+            bail!("{} parameters, their gradient and moments {counts:?}", parameters.len())
+        }
+        adam_step(&self.step, parameters, gradient, first, second);
         Ok(())
     }
 }

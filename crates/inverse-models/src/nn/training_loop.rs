@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use candle_core::{Result as TensorResult, Tensor};
+use candle_core::{DType, Result as TensorResult, Tensor};
 use inverse_core::{EpochReport, FitContext, FitError, InvalidArgument, Signal, Stream};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -226,6 +226,9 @@ fn train_until_stopped(
             return Err(InvalidArgument::new(name, expected, format!("{} and {}", rows.0, rows.1)).into());
         }
     }
+    // Batches are gathered by row, which no view of columns allows.
+    let gathered = || Ok(Pairs { x: training.x.contiguous()?, y: training.y.contiguous()? });
+    let training = &gathered().map_err(backend)?;
     let mut run = Run::begin(objective, settings, identity, context)?;
     let start = Instant::now();
     while !(run.state.finished || run.stopped) {
@@ -279,7 +282,7 @@ impl<'a> Run<'a> {
                 schedule: ScheduleState::new(settings.learning_rate),
                 best_loss: None,
                 best_epoch: 0,
-                steps: 0,
+                steps: vec![0; networks.len()],
                 curve: Vec::new(),
                 finished: false,
             };
@@ -321,7 +324,7 @@ impl<'a> Run<'a> {
         let losses = EpochLosses { training: training_loss, validation: validation_loss, learning_rate };
         self.state.curve.push(losses);
         self.keep_best(validation_loss).map_err(backend)?;
-        self.state.steps = self.adams.first().map_or(0, Adam::steps);
+        self.state.steps = self.adams.iter().map(Adam::steps).collect();
         let (epoch, epochs) = (self.state.epoch, self.settings.epochs);
         self.state.schedule.advance(&self.settings.schedule, training_loss, epoch, epochs);
         let stale =
@@ -346,7 +349,7 @@ impl<'a> Run<'a> {
             losses.push(self.objective.step(&batch, noise, &mut Updates::new(&mut move_network))?);
         }
         // One transfer an epoch: reading each loss would stop a GPU each step.
-        Tensor::stack(&losses, 0)?.mean_all()?.to_scalar::<f32>().map(f64::from)
+        Tensor::stack(&losses, 0)?.mean_all()?.to_dtype(DType::F64)?.to_scalar()
     }
 
     fn keep_best(&mut self, loss: f64) -> TensorResult<()> {

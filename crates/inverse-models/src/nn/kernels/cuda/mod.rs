@@ -45,6 +45,9 @@ const WARP: usize = 32;
 const BLOCK_ROWS: usize = 8;
 const ROWS_PER_BLOCK: usize = 32;
 
+/// Rows of a batch in training: blocks of rows lie along the grid's second axis, which has no more.
+const LARGEST_BATCH: usize = 65_535 * ROWS_PER_BLOCK;
+
 /// Rows of one partial sum, as in `kernels.cu`.
 const ROWS_PER_PART: usize = 128;
 

@@ -8,7 +8,8 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp2, CustomOp3, Layout, Result,
 
 use super::workspace::{CudaWorkspaces, LayerBuffers, Workspace};
 use super::{
-    Factor, IDENTITY, Kernels, Precision, elementwise, floats, in_parts, integer, kind, launch, thread_each,
+    Factor, IDENTITY, Kernels, LARGEST_BATCH, Precision, elementwise, floats, in_parts, integer, kind,
+    launch, thread_each,
 };
 use crate::nn::Activation;
 use crate::nn::layout::{Layout as NetworkLayout, NORMALIZATION_EPSILON};
@@ -311,6 +312,9 @@ impl CustomOp2 for CudaTraining {
         };
         if inputs != first.inputs || rows == 0 {
             bail!("the network's input has another width: {:?}", x_layout.shape())
+        }
+        if rows > LARGEST_BATCH {
+            bail!("a batch has at most {LARGEST_BATCH} rows, found {rows}")
         }
         let (x, parameters) = (floats(x, x_layout)?, floats(parameters, parameter_layout)?);
         let mut workspace = self.workspace(&kernels, rows)?;
