@@ -15,6 +15,7 @@ fn mistakes_are_named_and_end_with_two() {
         (&["figure", "1"], "Figure 1"),
         (&["table", "5"], "Table 5 needs"),
         (&["run", "--proposals", "251"], "`--proposals`: expected 1 to 250"),
+        (&["figure", "4", "--proposals", "251"], "`--proposals`: expected 1 to 250"),
         (&["run", "--seed", "one"], "--seed"),
         (&["dance"], "dance"),
     ] {
