@@ -8,8 +8,9 @@
 use std::error::Error;
 
 use clap::Parser;
+use inverse::core::InvalidArgument;
 use inverse::models::nn::Convolutions;
-use inverse::models::{MeasurementEncoder, any_method};
+use inverse::models::{MeasurementEncoder, any_method, method_by_name};
 use inverse::prelude::*;
 use inverse::tasks::by_name;
 
@@ -30,9 +31,20 @@ struct Arguments {
     epochs: Option<usize>,
 }
 
+/// The name of the method to compare, from its name or label.
+fn chosen(asked: &str, task: &dyn Task) -> Result<&'static str, InvalidArgument> {
+    let name = method_by_name(asked, task.name(), Source::Tuned)?.name();
+    if [Tandem::NAME, ConditionalVae::NAME].contains(&name) {
+        return Ok(name);
+    }
+    let expected = format!("{} or {}", Tandem::NAME, ConditionalVae::NAME);
+    Err(InvalidArgument::new("--method", expected, format!("`{asked}`")))
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let task = by_name("D4")?;
+    let only = arguments.method.as_deref().map(|asked| chosen(asked, &*task)).transpose()?;
     let streams = RandomStreams::new(arguments.seed);
     let data = Dataset::from_task(&*task, PAIRS, &mut streams.stream("data", 0))?;
     let targets = Dataset::from_task(&*task, TARGETS, &mut streams.stream("targets", 0))?;
@@ -53,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("convolutions", any_method(encoded_vae)),
     ];
     for (encoder, method) in methods {
-        if arguments.method.as_ref().is_some_and(|name| name != method.name()) {
+        if only.is_some_and(|name| name != method.name()) {
             continue;
         }
         let method = arguments

@@ -38,7 +38,7 @@ struct Arguments {
     #[arg(long)]
     half: bool,
     /// A JSON file with another recipe; `--samples` and `--epochs` do not apply to it
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["samples", "epochs"])]
     recipe: Option<PathBuf>,
 }
 

@@ -5,12 +5,14 @@
     FOLDER/bin/python benches/pytorch/compare.py --out docs/results/performance [--task D2] [--method NA]
 
 Each cell has three processes: this library, PyTorch eager, PyTorch compiled, on as many threads each. One works while the
-others wait; they take turns within each round, so that whatever else the machine does meets all three alike.
+others wait; they take turns within each round, so that whatever else the machine does meets all three alike. Cells that the
+folder's grid has from an earlier run, and this one does not measure, stay in it.
 """
 
 import argparse
 import csv
 import importlib.metadata
+import io
 import json
 import math
 import os
@@ -26,6 +28,9 @@ HERE = Path(__file__).resolve().parent
 VARIANTS = ["ours", "eager", "compile"]
 REQUESTS = {"train": "training, s an epoch", "infer": "1,000 solutions, s"}
 MOST_ROUNDS = 15
+CSV = "grid.csv"
+# What its columns hold, where not seconds and ratios.
+TYPES = {"task": str, "method": str, "what": str, "threads": int, "rounds": int}
 # What the rounds of a variant, pairs of seconds and processor seconds, come to.
 SUMMARIES = {
     "": lambda pairs: statistics.median(seconds for seconds, _ in pairs),
@@ -108,7 +113,8 @@ def measure(program, cells, data, cell, arguments):
     floors, peaks = {}, {}
     for request in REQUESTS:
         # The floor is the quicker of the two libraries' products, its best of a few.
-        asked = [processes[name].ask(f"floor-{request}") for name in ("ours", "eager") for _ in range(3)]
+        libraries = [name for name in VARIANTS if name in processes][:2]
+        asked = [processes[name].ask(f"floor-{request}") for name in libraries for _ in range(3)]
         floors[request] = min(asked)
         # The products' operations at what the cores do at most, memory and all else left out.
         peaks[request] = processes["ours"].ask(f"peak-{request}")
@@ -207,6 +213,10 @@ def main():
         if cell["task"] in (arguments.task or [cell["task"]])
         and cell["method"] in (arguments.method or [cell["method"]])
     ]
+    if not wanted:
+        parser.error("no cell has that --task and --method")
+    if any(row["threads"] != arguments.threads for row in read(arguments.out / CSV)):
+        parser.error("--out holds a grid of other --threads")
     print(HEADER)
     rows = []
     with tempfile.TemporaryDirectory() as data:
@@ -219,21 +229,44 @@ def main():
     print("\n".join(["", *summary(rows)]))
 
 
+def read(path):
+    """The rows of an earlier grid; none where there is none."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return [{name: TYPES.get(name, float)(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def replace(path, text):
+    """Whole or not at all: a run that is killed here leaves what was there."""
+    temporary = path.with_name(f".tmp-{path.name}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def merged(rows, earlier):
+    """A grid's rows with those measured this time in their places; columns that it had not yet are NaN."""
+    grid = {(row["task"], row["method"], row["what"]): row for row in [*earlier, *rows]}
+    return [{**dict.fromkeys(rows[0], math.nan), **row} for row in grid.values()]
+
+
 def write(rows, arguments):
-    """The cells so far: whoever stops the script keeps what it has measured."""
+    """The cells so far, and those of an earlier grid: whoever stops the script keeps what it has measured."""
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with open(arguments.out / "grid.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = merged(rows, read(arguments.out / CSV))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace(arguments.out / CSV, text.getvalue())
     load = os.getloadavg()[2]
     where = (
-        f"PyTorch {importlib.metadata.version('torch')}, threads of each: {arguments.threads}, {processor()}, "
+        f"The cells measured last: PyTorch {importlib.metadata.version('torch')}, threads of each: {arguments.threads}, {processor()}, "
         f"load of the last 15 minutes: {load:.1f}."
     )
     lines = (f"- {text}" for text in summary(rows))
     text = "\n".join([where, "", HEADER, *map(line, rows), "", *lines, ""])
-    (arguments.out / "grid.md").write_text(text)
+    replace(arguments.out / "grid.md", text)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ use std::time::Instant;
 use inverse::bench::{Study, StudyError, TaskResult, scientific};
 use inverse::core::ProposalWalk;
 use inverse::metrics::{TimedErrors, record_search};
+use inverse::models::nn::TRAINING_VERSION;
 use inverse::models::{
     EnsembleSettings, GradientSearch, InputDescentSettings, NearestNeighborModel, Starts, any_method,
 };
@@ -19,7 +20,7 @@ use crate::baselines::{Baseline, on_surrogate};
 use crate::diversity::{Diversity, DiversityRow};
 
 /// Starts a target of every search on the surrogate; as many as the largest T needs.
-const STARTS: usize = 200;
+pub(crate) const STARTS: usize = 200;
 
 /// Evaluations a target of the baselines on the surrogate.
 const SURROGATE_EVALUATIONS: usize = 2000;
@@ -68,8 +69,14 @@ fn train_with_copies(
     data: Dataset,
 ) -> Result<NeuralAdjointModel, StudyError> {
     let arguments = study.arguments();
-    // By its pairs themselves: two sets may have as many.
-    let name = format!("{}, {} pairs, {}", task.name(), data.len(), &data.content_hash()[..16]);
+    let device = arguments.device().to_string().replace(':', "-");
+    // By its pairs themselves: two sets may have as many. And by what else its bits depend on beside the settings.
+    let name = format!(
+        "{}, {} pairs, {}, training version {TRAINING_VERSION}, {device}",
+        task.name(),
+        data.len(),
+        &data.content_hash()[..16]
+    );
     let folder = study.results().path().join("symmetric").join(name);
     if let Ok(model) = NeuralAdjointModel::load(&folder, arguments.device())
         && model.settings() == method

@@ -22,11 +22,12 @@ use clap::Parser;
 use inverse::bench::{
     CurveFigure, Study, StudyArguments, StudyError, Table, TaskResult, exit_code, panels, scientific,
 };
+use inverse::core::InvalidArgument;
 use inverse::prelude::*;
 use inverse::tasks::metamaterial::{self, MetamaterialSettings, MetamaterialSolver, MetamaterialTask};
 use serde::Serialize;
 
-use crate::case::{Case, Results, Time, compare, time};
+use crate::case::{Case, Results, STARTS, Time, compare, time};
 
 /// The numbers of calls T that the table shows.
 const CALLS: [usize; 6] = [1, 2, 5, 10, 50, 200];
@@ -145,7 +146,22 @@ fn by_time(times: &[Time]) -> Table {
     table
 }
 
+/// Refuses, before anything is trained, what no search here can do: all run, whatever `--method` says, and those on the
+/// surrogate have no more proposals than starts.
+fn check(study: &StudyArguments) -> Result<(), InvalidArgument> {
+    if let Some(method) = study.methods.first() {
+        let expected = "no such option, because all searches run";
+        return Err(InvalidArgument::new("--method", expected, format!("`{method}`")));
+    }
+    let proposals = study.proposals();
+    if proposals > STARTS {
+        return Err(InvalidArgument::new("--proposals", format!("1 to {STARTS}"), proposals));
+    }
+    Ok(())
+}
+
 fn beyond(arguments: &Arguments) -> Result<(), StudyError> {
+    check(&arguments.study)?;
     let study = Study::new(&arguments.study)?;
     let mut results = Results::default();
     let mut tasks: Vec<&dyn Task> = study.tasks().iter().map(|task| &**task).collect();

@@ -11,6 +11,9 @@ use crate::Profile;
 const DEFAULT_SEED: u64 = 1;
 const DEFAULT_PROPOSALS: usize = 200;
 
+/// A plan names every training before the first is begun: a hundred times the paper's ten is more than anyone waits for.
+const LARGEST_TRAININGS: usize = 1000;
+
 /// What to run, how large, and where results go: options of every command, and keys of study files.
 ///
 /// ```
@@ -171,9 +174,14 @@ impl StudyArguments {
                 return Err(InvalidArgument::new(name, "at least 1", 0));
             }
         }
-        for (name, count) in [("--targets", self.targets), ("--proposals", self.proposals)] {
-            if let Some(count) = count.filter(|count| *count > LARGEST_PAIRS) {
-                return Err(InvalidArgument::new(name, format!("1 to {LARGEST_PAIRS}"), count));
+        let limits = [
+            ("--trainings", self.trainings, LARGEST_TRAININGS),
+            ("--targets", self.targets, LARGEST_PAIRS),
+            ("--proposals", self.proposals, LARGEST_PAIRS),
+        ];
+        for (name, count, largest) in limits {
+            if let Some(count) = count.filter(|count| *count > largest) {
+                return Err(InvalidArgument::new(name, format!("1 to {largest}"), count));
             }
         }
         let (targets, proposals) = (self.targets(), self.proposals());
@@ -237,6 +245,7 @@ mod tests {
             parsed.validate().unwrap_err().to_string()
         };
         let largest = usize::MAX.to_string();
+        assert!(refused(&["--trainings", &largest]).contains("`--trainings`: expected 1 to 1000"));
         assert!(refused(&["--targets", &largest]).contains("`--targets`"));
         assert!(refused(&["--proposals", &largest]).contains("`--proposals`"));
         let error = refused(&["--targets", "1000000", "--proposals", "1000"]);

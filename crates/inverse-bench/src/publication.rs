@@ -125,6 +125,22 @@ impl Publication {
         self
     }
 
+    /// The same with a word more in its name and in those of its files, so that a variant lies beside what it varies:
+    /// `table5_authors.csv` beside `table5.csv`.
+    #[must_use]
+    pub fn variant(self, word: &str) -> Self {
+        let of = |name: &str| match name.split_once('.') {
+            Some((name, extension)) => format!("{name}_{word}.{extension}"),
+            None => format!("{name}_{word}"),
+        };
+        Self {
+            name: of(&self.name),
+            figures: self.figures.into_iter().map(|(name, figure)| (of(&name), figure)).collect(),
+            csv: self.csv.into_iter().map(|(name, bytes)| (of(&name), bytes)).collect(),
+            ..self
+        }
+    }
+
     /// Writes all files: the table as Markdown, rows as CSV, figures as SVG and PNG.
     ///
     /// # Errors
@@ -254,5 +270,27 @@ impl Study {
             Err(StudyError::NothingToShow { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LineFigure;
+
+    #[test]
+    fn a_variant_writes_no_file_of_what_it_varies() {
+        let figure = || LineFigure { panels: Vec::new() };
+        let publication = Publication::new("table5", "a table")
+            .with_table(&[("E1", 0.5)], Table::new(&["experiment"]))
+            .unwrap()
+            .with_rows("figure5_curves.csv", &[(1, 0.5)])
+            .unwrap()
+            .with_figure("figure5", figure());
+        let variant = publication.variant("authors");
+        assert_eq!(variant.name, "table5_authors");
+        let csv: Vec<&str> = variant.csv.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(csv, ["table5_authors.csv", "figure5_curves_authors.csv"]);
+        assert_eq!(variant.figures[0].0, "figure5_authors");
     }
 }

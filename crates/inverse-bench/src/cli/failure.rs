@@ -55,14 +55,8 @@ impl Failure {
 
     /// Says what is wrong, in one line.
     pub(super) fn report(&self) -> ExitCode {
-        match self {
-            // Who reads our output has read enough, as `head` does.
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            failure => {
-                eprintln!("error: {failure}");
-                failure.code().into()
-            }
-        }
+        eprintln!("error: {self}");
+        self.code().into()
     }
 
     fn code(&self) -> u8 {

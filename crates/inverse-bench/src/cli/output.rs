@@ -1,6 +1,6 @@
 //! The standard output: text for people, or a line of JSON for each thing.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 use serde_json::Value;
 
@@ -18,9 +18,12 @@ impl Output {
     }
 }
 
-/// Prints text as it is. Unlike `print!`, a closed pipe is an error here, and no panic.
+/// Prints text as it is. Unlike `print!`, it never panics; and a closed pipe is no error: who reads our output has read
+/// enough, as `head` does, but the command goes on and ends as it would have.
 pub(super) fn print(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    output.write_all(text.as_bytes())?;
-    output.flush()
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
 }

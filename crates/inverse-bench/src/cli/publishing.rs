@@ -19,24 +19,32 @@ pub(super) fn item(study: &Study, item: PaperItem, output: Output) -> Result<End
 
 /// Writes the page; says where it is.
 pub(super) fn report(study: &Study, output: Output) -> Result<Ending, Failure> {
-    write_report(study, &study.publications()?, output)
+    let publications = study.publications()?;
+    write_report(study, &publications)?;
+    tell_report(study, &publications, output)
 }
 
 /// Writes every table and figure that can be made, and the page.
 pub(super) fn everything(study: &Study, output: Output) -> Result<Ending, Failure> {
     let publications = study.publications()?;
+    // The files are what counts: all are there before a word is printed.
     for publication in &publications.finished {
         publication.write(study.results()).map_err(StudyError::from)?;
-        if publication.table.is_some() {
-            show(publication, output)?;
-        }
     }
-    write_report(study, &publications, output)
+    write_report(study, &publications)?;
+    for publication in publications.finished.iter().filter(|publication| publication.table.is_some()) {
+        show(publication, output)?;
+    }
+    tell_report(study, &publications, output)
 }
 
-fn write_report(study: &Study, publications: &Publications, output: Output) -> Result<Ending, Failure> {
+fn write_report(study: &Study, publications: &Publications) -> Result<(), StudyError> {
     let page = inverse_bench::report(study, publications)?;
-    study.results().write(REPORT, page.as_bytes()).map_err(StudyError::from)?;
+    Ok(study.results().write(REPORT, page.as_bytes())?)
+}
+
+/// Says where the page is, and what it waits for.
+fn tell_report(study: &Study, publications: &Publications, output: Output) -> Result<Ending, Failure> {
     let path = study.results().path().join(REPORT);
     let missing: Vec<String> = publications.missing.iter().map(ToString::to_string).collect();
     output.line(

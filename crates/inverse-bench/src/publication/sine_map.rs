@@ -6,6 +6,7 @@ use ndarray::{Array2, Axis};
 use serde::Serialize;
 
 use super::Publication;
+use crate::proposal_limit::check_proposals;
 use crate::study::{Plan, streams};
 use crate::{ErrorMap, ErrorMapPanel, ResidualGrid, Study, StudyError, Table, scientific};
 
@@ -34,7 +35,9 @@ impl Study {
     /// The trainings on D2.
     pub(super) fn sine_plan(&self) -> Result<Plan<'_>, StudyError> {
         let mut planner = self.planner();
+        let (proposals, pairs) = (self.arguments().proposals(), self.arguments().profile().pairs());
         for (task, method) in self.pairs().filter(|(task, _)| task.name() == SineWave::NAME) {
+            check_proposals(proposals, method, pairs)?;
             planner.trials(task, method)?;
         }
         let plan = planner.plan();
@@ -48,8 +51,8 @@ impl Study {
     /// curves f(x) = y a method finds: those with a design within 0.05.
     ///
     /// # Errors
-    /// [`StudyError::NothingToShow`] where D2 is not among the study's tasks; else as [`Study::best_model`], or where a
-    /// model makes no proposals.
+    /// [`StudyError::NothingToShow`] where D2 is not among the study's tasks; [`StudyError::InvalidArgument`] where a
+    /// method cannot make that many proposals; else as [`Study::best_model`], or where a model makes no proposals.
     pub fn sine_map(&self, target: f64) -> Result<Publication, StudyError> {
         self.complete(&self.sine_plan()?)?;
         let task = SineWave::new();

@@ -1,7 +1,7 @@
 //! Exit codes that scripts can trust.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::command::{Bench, words};
 
@@ -15,6 +15,7 @@ fn mistakes_are_named_and_end_with_two() {
         (&["figure", "1"], "Figure 1"),
         (&["table", "5"], "Table 5 needs"),
         (&["run", "--proposals", "251"], "`--proposals`: expected 1 to 250"),
+        (&["figure", "4", "--proposals", "251"], "`--proposals`: expected 1 to 250"),
         (&["run", "--seed", "one"], "--seed"),
         (&["dance"], "dance"),
     ] {
@@ -69,9 +70,26 @@ fn completions_are_scripts() {
 
 #[cfg(unix)]
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_reader_that_goes_away_changes_no_ending() {
     let bench = Bench::new();
-    let mut list = bench.command(&["list"], "store").stdout(std::process::Stdio::piped()).spawn().unwrap();
-    drop(list.stdout.take());
-    assert_eq!(list.wait().unwrap().code(), Some(0));
+    let unread = |command: &[&str]| {
+        let mut line = bench.command(command, "store");
+        let mut line = line.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        drop(line.stdout.take());
+        line.wait().unwrap().code()
+    };
+    assert_eq!(unread(&["list"]), Some(3), "cells are not finished");
+    // A folder in the place of a result: that cell fails; the rest is done, and what can be made of it written.
+    let cells = bench.cells();
+    let evaluation = cells.iter().find(|id| id.contains("nearest-neighbor-evaluation")).unwrap();
+    fs::create_dir_all(bench.path("store").join("cells").join(evaluation).join("errors.csv")).unwrap();
+    assert_eq!(unread(&["worker", "--json"]), Some(1), "a cell failed");
+    for command in [&["run"][..], &["run", "--json"]] {
+        assert_eq!(unread(command), Some(1), "{command:?}: a cell failed");
+        for file in ["table1.csv", "table8.csv", "figure4.csv", "report.html"] {
+            let path = bench.path("store").join(file);
+            assert!(path.exists(), "{command:?} wrote no {file}");
+            fs::remove_file(path).unwrap();
+        }
+    }
 }
