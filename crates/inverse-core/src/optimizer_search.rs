@@ -236,6 +236,15 @@ mod tests {
     }
 
     #[test]
+    fn it_conforms() {
+        let y = array![[0.0], [1.0]];
+        let begin = |budget: usize, rng: &mut dyn Rng| -> Result<Box<dyn Search>, ProposeError> {
+            Ok(Box::new(OptimizerSearch::new(pair, 2, y.view(), budget, rng)?))
+        };
+        crate::testing::check_search("optimiser", &begin, (2, 2, 1), 1).unwrap();
+    }
+
+    #[test]
     fn every_call_counts_and_runs_start_again() {
         let y = array![[0.0], [1.0]];
         let designs = || {

@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use inverse_core::testing::check_search;
 use inverse_core::{
     BoxPrior, Dataset, Device, DifferentiableSimulator, Domain, FitContext, FnSimulator, InverseModel,
     Method, Proposals, ProposeError, RandomStreams, Search, SimulatedTask, SimulationError, Simulator, Task,
@@ -10,11 +11,12 @@ use inverse_core::{
 use inverse_metrics::{ResimulationErrors, resimulate_search};
 use inverse_models::presets::{PresetMethod, Source};
 use inverse_models::{
-    AdaptiveNeuralAdjoint, AdaptiveSearchSettings, GradientSearch, LevenbergMarquardtSettings,
-    NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, RefineWith, SavedModel,
+    AdaptiveNeuralAdjoint, AdaptiveSearchSettings, GeneticSearch, GeneticSearchSettings, GradientSearch,
+    LevenbergMarquardtSettings, NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, RefineWith, SavedModel,
 };
 use inverse_tasks::{RoboticArm, SineWave};
 use ndarray::{Array2, Array3, ArrayView2, Axis, array, s};
+use rand::Rng;
 
 fn train(task: &dyn Task, pairs: usize, epochs: usize) -> NeuralAdjointModel {
     let data = Dataset::from_task(task, pairs, &mut RandomStreams::new(1).stream("data", 0)).unwrap();
@@ -245,6 +247,27 @@ fn true_gradients_are_a_ceiling() {
     let wide = GradientSearch::new(&sine, domain, &starts, y_sine.view(), 6);
     assert!(wide.unwrap_err().to_string().contains("`starts`"));
     assert!(GradientSearch::new(&task, domain, &starts, y.view(), 0).is_err());
+}
+
+#[test]
+fn searches_conform() {
+    let (task, y) = (SineWave::new(), targets(&SineWave::new(), 4));
+    let starts = sine_model().propose(y.view(), 5, &mut RandomStreams::new(3).stream("starts", 0)).unwrap();
+    let domain = task.prior().domain();
+    let adaptive = |budget: usize, rng: &mut dyn Rng| -> Result<Box<dyn Search>, ProposeError> {
+        let settings = AdaptiveSearchSettings::default();
+        Ok(Box::new(sine_model().adaptive_search(y.view(), budget, &settings, rng)?))
+    };
+    let genetic = |budget: usize, _: &mut dyn Rng| -> Result<Box<dyn Search>, ProposeError> {
+        let settings = GeneticSearchSettings::default();
+        Ok(Box::new(GeneticSearch::new(domain, starts.clone(), y.view(), budget, &settings)?))
+    };
+    check_search("adaptive", &adaptive, (4, 2, 1), 1).unwrap();
+    check_search("genetic", &genetic, (4, 2, 1), 1).unwrap();
+    let gradient = |budget: usize, _: &mut dyn Rng| -> Result<Box<dyn Search + '_>, ProposeError> {
+        Ok(Box::new(GradientSearch::new(&task, domain, &starts, y.view(), budget)?))
+    };
+    check_search("gradient", &gradient, (4, 2, 1), 1).unwrap();
 }
 
 #[test]

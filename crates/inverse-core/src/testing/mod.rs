@@ -16,6 +16,7 @@ mod jacobian;
 mod method;
 mod model;
 mod prior;
+mod search;
 mod simulator;
 mod task;
 
@@ -29,6 +30,7 @@ pub use jacobian::check_differentiable;
 pub use method::check_method;
 pub use model::check_model;
 pub use prior::check_prior;
+pub use search::check_search;
 pub use simulator::check_simulator;
 pub use task::check_task;
 

@@ -1,10 +1,10 @@
 //! Checks of inverse models.
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{ArrayView2, Axis, concatenate, s};
 use rand::Rng;
 
-use super::{Nonconformance, caught};
-use crate::{InverseModel, Proposals, ProposeError, RandomStreams, Search, check_matrix};
+use super::{Nonconformance, search};
+use crate::{InverseModel, Proposals, RandomStreams, check_matrix};
 
 /// Proposals a target in the checks.
 const COUNT: usize = 3;
@@ -14,8 +14,7 @@ const COUNT: usize = 3;
 /// * proposals of the right shape, every value finite
 /// * the same stream, the same bits
 /// * a target's proposals do not depend on the targets after it
-/// * a search that asks for designs of the right shape, lives with answers of NaN, repeats itself from the same
-///   stream, and refuses calls beyond its budget and answers of another shape
+/// * a search that [`check_search`](super::check_search) finds sound
 /// * no proposals, no targets, targets of another width or not finite refused by an error that names `n` or `y`
 ///
 /// # Errors
@@ -54,7 +53,8 @@ pub(super) fn checks(
     );
     if dims.0 > 0 && dims.1 > 0 && fit {
         proposals(report, model, targets, seed);
-        search(report, model, targets, seed);
+        let begin = |budget: usize, rng: &mut dyn Rng| model.search(targets, budget, rng);
+        search::checks(report, &begin, (targets.nrows(), dims.0, dims.1), seed);
         refusals(report, model, targets, seed);
     }
 }
@@ -118,58 +118,6 @@ fn same(a: &Proposals, b: &Proposals) -> bool {
         }
 }
 
-fn search(report: &mut Nonconformance, model: &dyn InverseModel, targets: ArrayView2<'_, f64>, seed: u64) {
-    let first = walk(report, model, targets, seed);
-    let second = walk(&mut Nonconformance::new(""), model, targets, seed);
-    report.require(
-        first == second,
-        "search",
-        "the same designs from the same stream and answers",
-        "others",
-        "draw from the generator that is passed in, and from nothing else",
-    );
-}
-
-/// The designs a search asks for, as bits, when it is told NaN and 0 in turn.
-fn walk(
-    report: &mut Nonconformance,
-    model: &dyn InverseModel,
-    targets: ArrayView2<'_, f64>,
-    seed: u64,
-) -> Option<Vec<u64>> {
-    let mut rng = RandomStreams::new(seed).stream("conformance", 1);
-    let mut search = report.expect("search", || model.search(targets, COUNT, &mut rng))?;
-    let (rows, dim_y) = (targets.nrows(), model.dim_y());
-    let mut bits = Vec::new();
-    for call in 1..=COUNT {
-        let what = format!("ask {call} of {COUNT}");
-        let designs = report.expect(&what, || search.ask(&mut rng))?;
-        let (expected, came) = ((rows, model.dim_x()), designs.dim());
-        let (shape, found) = (format!("shape {expected:?}"), format!("{came:?}"));
-        report.require(came == expected, &what, shape, found, "ask for one design a target");
-        bits.extend(designs.iter().map(|value| value.to_bits()));
-        // A search must live with simulators that have no answer.
-        let answers = Array2::from_elem((rows, dim_y), if call == 1 { f64::NAN } else { 0.0 });
-        report.expect(&format!("tell {call} of {COUNT}"), || search.tell(answers.view()))?;
-    }
-    beyond(report, &mut *search, &mut rng, (rows, dim_y));
-    Some(bits)
-}
-
-/// What a search has to refuse; the trait leaves the name of its budget open.
-fn beyond(report: &mut Nonconformance, search: &mut dyn Search, rng: &mut dyn Rng, shape: (usize, usize)) {
-    let strange = Array2::zeros((shape.0, shape.1 + 1));
-    report.expect_refusal("tell of another width", "y", || search.tell(strange.view()));
-    let refused = matches!(caught(|| search.ask(rng)), Ok(Err(ProposeError::InvalidArgument(_))));
-    report.require(
-        refused,
-        "ask beyond the budget",
-        "InvalidArgument",
-        "something else",
-        "count the calls: a search that goes on would be scored on calls it was not granted",
-    );
-}
-
 fn refusals(report: &mut Nonconformance, model: &dyn InverseModel, y: ArrayView2<'_, f64>, seed: u64) {
     let propose = |y: ArrayView2<'_, f64>, n: usize| {
         model.propose(y, n, &mut RandomStreams::new(seed).stream("conformance", 2))
@@ -191,11 +139,11 @@ fn refusals(report: &mut Nonconformance, model: &dyn InverseModel, y: ArrayView2
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array3, array};
+    use ndarray::{Array2, Array3, array};
     use rand::RngExt;
 
     use super::*;
-    use crate::{ProposalWalk, check_request};
+    use crate::{InvalidArgument, ProposalWalk, ProposeError, Search, check_answered, check_request};
 
     /// Proposes noise, with one flaw or none.
     struct Noise(&'static str);
@@ -252,7 +200,7 @@ mod tests {
             rng: &mut dyn Rng,
         ) -> Result<Box<dyn Search + 'a>, ProposeError> {
             let walk = ProposalWalk::new(self.propose(y, budget, rng)?, self.dim_y());
-            Ok(Box::new(Walk { flaw: self.0, inner: walk, rows: y.nrows() }))
+            Ok(Box::new(Walk { flaw: self.0, inner: walk, rows: y.nrows(), waiting: false }))
         }
     }
 
@@ -260,6 +208,7 @@ mod tests {
         flaw: &'static str,
         inner: ProposalWalk,
         rows: usize,
+        waiting: bool,
     }
 
     impl Search for Walk {
@@ -268,11 +217,20 @@ mod tests {
                 "endless" => Ok(Array2::zeros((self.rows, 2))),
                 "single" => Ok(Array2::zeros((1, 2))),
                 "restless" => Ok(self.inner.ask(rng)? + call_number()),
+                "hasty" if std::mem::replace(&mut self.waiting, true) => panic!("nobody has answered"),
+                "shy" if std::mem::replace(&mut self.waiting, true) => {
+                    Err(InvalidArgument::new("budget", "an answer", "none").into())
+                }
+                "patient" => {
+                    check_answered(std::mem::replace(&mut self.waiting, true))?;
+                    self.inner.ask(rng)
+                }
                 _ => self.inner.ask(rng),
             }
         }
 
         fn tell(&mut self, y: ArrayView2<'_, f64>) -> Result<(), ProposeError> {
+            self.waiting = false;
             match self.flaw {
                 "deaf" => return Ok(()),
                 "proud" => check_matrix("y", y, 1)?,
@@ -304,6 +262,7 @@ mod tests {
     fn sound_models_pass() {
         assert_eq!(findings("none", targets()), "");
         assert_eq!(findings("none", array![[0.5], [1.5]]), "");
+        assert_eq!(findings("patient", targets()), "", "a search may wait for answers");
         assert_eq!(findings("reserved", targets()), "", "proposals may depend on earlier targets");
     }
 
@@ -336,6 +295,14 @@ mod tests {
             ("endless", "ask beyond the budget: expected InvalidArgument"),
             ("single", "ask 1 of 3: expected shape (4, 2), came (1, 2)"),
             ("restless", "search: expected the same designs from the same stream"),
+            (
+                "hasty",
+                "ask 2 before an answer: expected designs, or InvalidArgument that names `y`, came the panic",
+            ),
+            (
+                "shy",
+                "ask 2 before an answer: expected designs, or InvalidArgument that names `y`, came an error",
+            ),
             ("deaf", "tell of another width: expected InvalidArgument that names `y`"),
             ("proud", "tell 1 of 3: expected an answer, came the error"),
         ] {
