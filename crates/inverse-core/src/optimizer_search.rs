@@ -241,7 +241,7 @@ mod tests {
         let begin = |budget: usize, rng: &mut dyn Rng| -> Result<Box<dyn Search>, ProposeError> {
             Ok(Box::new(OptimizerSearch::new(pair, 2, y.view(), budget, rng)?))
         };
-        crate::testing::check_search("optimiser", &begin, (2, 2, 1), 1).unwrap();
+        crate::testing::check_search("optimiser", begin, (2, 2, 1), 1).unwrap();
     }
 
     #[test]

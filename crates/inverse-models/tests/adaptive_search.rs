@@ -262,12 +262,12 @@ fn searches_conform() {
         let settings = GeneticSearchSettings::default();
         Ok(Box::new(GeneticSearch::new(domain, starts.clone(), y.view(), budget, &settings)?))
     };
-    check_search("adaptive", &adaptive, (4, 2, 1), 1).unwrap();
-    check_search("genetic", &genetic, (4, 2, 1), 1).unwrap();
+    check_search("adaptive", adaptive, (4, 2, 1), 1).unwrap();
+    check_search("genetic", genetic, (4, 2, 1), 1).unwrap();
     let gradient = |budget: usize, _: &mut dyn Rng| -> Result<Box<dyn Search + '_>, ProposeError> {
         Ok(Box::new(GradientSearch::new(&task, domain, &starts, y.view(), budget)?))
     };
-    check_search("gradient", &gradient, (4, 2, 1), 1).unwrap();
+    check_search("gradient", gradient, (4, 2, 1), 1).unwrap();
 }
 
 #[test]

@@ -34,17 +34,17 @@ type Begin<'a, 's> = &'a dyn Fn(usize, &mut dyn Rng) -> Result<Box<dyn Search + 
 ///     assert!(budget <= proposals.count());
 ///     Ok(Box::new(ProposalWalk::new(proposals.clone(), 1)))
 /// };
-/// testing::check_search("a walk", &begin, (2, 1, 1), 1)?;
+/// testing::check_search("a walk", begin, (2, 1, 1), 1)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn check_search<'s>(
     name: &str,
-    begin: &dyn Fn(usize, &mut dyn Rng) -> Result<Box<dyn Search + 's>, ProposeError>,
+    begin: impl Fn(usize, &mut dyn Rng) -> Result<Box<dyn Search + 's>, ProposeError>,
     shape: (usize, usize, usize),
     seed: u64,
 ) -> Result<(), Nonconformance> {
     let mut report = Nonconformance::new(format!("search `{name}`"));
-    checks(&mut report, begin, shape, seed);
+    checks(&mut report, &begin, shape, seed);
     report.finish()
 }
 
