@@ -29,7 +29,8 @@ const LARGEST_DAMPING: f64 = 1e8;
 pub struct LevenbergMarquardtSettings {
     /// Largest number of steps; each costs one evaluation of f̂ and of its Jacobian.
     pub iterations: usize,
-    /// Damping of the first step, relative to the largest squared column of the Jacobian.
+    /// Damping of the first step, relative to the largest squared column of the Jacobian: above 0, at most 1e8, where a
+    /// descent ends.
     pub damping: f64,
     /// A start is finished where its mean squared error, in standardised units, is at most this.
     pub tolerance: f64,

@@ -67,7 +67,7 @@ pub enum ProxyError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProxyRecipe {
-    /// Designs to simulate.
+    /// Designs to simulate: from 3 to [`LARGEST_PAIRS`].
     pub samples: usize,
     /// Share of the designs that no member sees, to measure the error; the paper's is 0.2.
     pub test_share: f64,

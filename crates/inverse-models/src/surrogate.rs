@@ -4,7 +4,7 @@ use std::fmt;
 
 use candle_core::Tensor;
 use inverse_core::{Dataset, FitContext, FitError, ProposeError, Standardizer, Stream, check_matrix};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{backend, propose_backend};
@@ -174,7 +174,7 @@ impl Surrogate {
     /// Weights of the standardised squared errors that restore their proportions in the units of y, divided
     /// by `dim_y`; and what turns the weighted sum into the mean squared error in units of y².
     pub(crate) fn error_weights(&self) -> (Vec<f32>, f64) {
-        error_weights(&self.y.scale().to_vec())
+        error_weights(self.y.scale())
     }
 
     /// The network, between standardised x and standardised y.
@@ -204,7 +204,7 @@ impl Surrogate {
 }
 
 /// As [`Surrogate::error_weights`], for columns of these scales.
-fn error_weights(scales: &[f64]) -> (Vec<f32>, f64) {
+fn error_weights(scales: ArrayView1<'_, f64>) -> (Vec<f32>, f64) {
     let count = scales.len() as f64;
     let by_unit = |unit: f64| {
         let variances: Vec<f64> = scales.iter().map(|scale| (scale / unit).powi(2)).collect();
@@ -311,14 +311,16 @@ impl Surrogate {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::aview1;
+
     use super::error_weights;
 
     #[test]
     fn weights_keep_proportions_whose_squares_no_number_holds() {
-        let (ordinary, unit) = error_weights(&[1.0, 3.0]);
+        let (ordinary, unit) = error_weights(aview1(&[1.0, 3.0]));
         assert_eq!((ordinary.as_slice(), unit), ([0.1, 0.9].as_slice(), 5.0));
         for scale in [1e-200, 1e200] {
-            let (weights, unit) = error_weights(&[scale, 3.0 * scale]);
+            let (weights, unit) = error_weights(aview1(&[scale, 3.0 * scale]));
             assert_eq!(weights, ordinary);
             assert!(unit.is_finite());
         }

@@ -204,6 +204,25 @@ fn relabelled_methods_bear_a_column_that_does_not_vary() {
 }
 
 #[test]
+fn surrogates_of_other_held_out_pairs_are_not_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = |validation_share: f64| {
+        let mut method = MixtureDensityNetwork::preset("wave", Source::Quick).unwrap();
+        method.relabelling = Some(relabelling());
+        method.training.epochs = 2;
+        method.training.validation_share = validation_share;
+        let policy = CheckpointPolicy { folder: folder.path().to_owned(), every: Duration::ZERO };
+        any_method(method).fit(&data(), &mut FitContext::new(2).with_checkpoints(policy)).map(|_| ())
+    };
+    fit(0.2).unwrap();
+    fit(0.2).unwrap();
+    // Refused at its own file, before the method's training is looked at.
+    let error = fit(0.4).unwrap_err();
+    let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    assert!(text.contains("surrogate.checkpoint"), "{text}");
+}
+
+#[test]
 fn a_stop_ends_the_whole_fit() {
     let two_stages = || {
         let mut methods = relabelled_methods(&relabelling());

@@ -4,7 +4,7 @@ use ndarray::Array2;
 use rand::Rng;
 
 use super::{Nonconformance, Refusal, caught};
-use crate::{ProposeError, RandomStreams, Search};
+use crate::{LARGEST_PAIRS, ProposeError, RandomStreams, Search};
 
 /// Calls a target in the checks.
 const COUNT: usize = 3;
@@ -19,8 +19,13 @@ type Begin<'a, 's> = &'a dyn Fn(usize, &mut dyn Rng) -> Result<Box<dyn Search + 
 /// * a question before the answer to the one before is answered, or refused by an error that names `y`
 /// * calls beyond the budget and answers of another shape are refused
 ///
-/// * `begin`: begins the search with a budget of calls a target, its draws from the generator that is passed in
-/// * `shape`: (targets, `dim_x`, `dim_y`)
+/// Arguments:
+///
+/// * `name`: what the report calls it
+/// * `begin`: begins the search with a budget of calls a target, three here, its draws from the generator that is
+///   passed in
+/// * `shape`: (targets, `dim_x`, `dim_y`), at least 1 each, at most [`LARGEST_PAIRS`] numbers a call
+/// * `seed`: of that generator
 ///
 /// # Errors
 /// [`Nonconformance`] that lists every finding.
@@ -44,7 +49,19 @@ pub fn check_search<'s>(
     seed: u64,
 ) -> Result<(), Nonconformance> {
     let mut report = Nonconformance::new(format!("search `{name}`"));
-    checks(&mut report, &begin, shape, seed);
+    let (targets, dim_x, dim_y) = shape;
+    let numbers = targets.saturating_mul(dim_x.max(dim_y));
+    let fits = [targets, dim_x, dim_y].iter().all(|size| *size > 0) && numbers <= LARGEST_PAIRS;
+    report.require(
+        fits,
+        "the shape of this check",
+        format!("(targets, dim_x, dim_y), at least 1 each, of at most {LARGEST_PAIRS} numbers a call"),
+        format!("{shape:?}"),
+        "pass that of the search",
+    );
+    if fits {
+        checks(&mut report, &begin, shape, seed);
+    }
     report.finish()
 }
 
@@ -130,5 +147,29 @@ fn impatient(
         let remedy = "refuse what cannot be answered, as `check_answered` does";
         report.require(false, &format!("ask {call} before an answer"), expected, came, remedy);
         return;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::{ProposalWalk, Proposals};
+
+    #[test]
+    fn unusable_shapes_are_a_finding() {
+        let begin = |_: usize, _: &mut dyn Rng| -> Result<Box<dyn Search>, ProposeError> {
+            let proposals = Proposals::new(array![[[0.1], [0.2], [0.3]]])?;
+            Ok(Box::new(ProposalWalk::new(proposals, 1)))
+        };
+        check_search("a walk", begin, (1, 1, 1), 1).unwrap();
+        for shape in [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, usize::MAX), (usize::MAX, 2, 1)] {
+            let report = check_search("a walk", begin, shape, 1).unwrap_err();
+            assert_eq!(report.findings().len(), 1, "{report}");
+            assert!(report.findings()[0].starts_with("the shape of this check"), "{report}");
+        }
+        // A walk of other targets than the check's.
+        assert!(check_search("a walk", begin, (2, 1, 1), 1).is_err());
     }
 }

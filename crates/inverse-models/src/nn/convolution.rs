@@ -198,7 +198,8 @@ impl Convolutions {
     /// * `name`: what errors call them
     ///
     /// # Errors
-    /// [`InvalidArgument`] that names the layer and its field, or `name` where the result has another width.
+    /// [`InvalidArgument`] that names the layer and its field, or `name` where the result has another width or a
+    /// matrix on the way would hold more than 2²⁸ numbers.
     pub fn validate(&self, name: &str, outputs: usize) -> Result<(), InvalidArgument> {
         if !(1..=LARGEST_LENGTH).contains(&self.width) {
             let argument = format!("{name}.width");
