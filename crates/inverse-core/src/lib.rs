@@ -51,7 +51,7 @@ pub use dataset::{Dataset, LARGEST_PAIRS};
 pub use domain::Domain;
 pub use error::{DataError, FitError, InvalidArgument, ProposeError, SimulationError};
 pub use marginal::{IndependentPrior, Marginal};
-pub use model::{InverseModel, Method, Proposals, check_answered, check_answers, check_request};
+pub use model::{InverseModel, Method, Proposals, check_answered, check_answers, check_pairs, check_request};
 pub use observer::{EpochReport, Observer, Signal, Silent};
 pub use optimizer_search::{Objective, OptimizerSearch};
 pub use prior::{BoxPrior, Prior};

@@ -1,6 +1,6 @@
 //! Methods and the inverse models they fit.
 
-use ndarray::{Array2, Array3, ArrayView2, ArrayView3, s};
+use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, s};
 use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -73,6 +73,26 @@ pub trait InverseModel: Send + Sync {
         })?;
         Ok(Box::new(ProposalWalk::new(proposals, self.dim_y())))
     }
+
+    /// log p̂(x | y) of each design under its own target, (pairs), in nats per unit of volume of x; `None`, the
+    /// default, where the model has no density that it can evaluate.
+    ///
+    /// It is the density that [`InverseModel::propose`] draws from, before designs are brought back to where training
+    /// designs were. Its mean over pairs that were held out scores a sampler without any draw: the higher, the better.
+    ///
+    /// * `x`: designs, (pairs, `dim_x`)
+    /// * `y`: their targets, (pairs, `dim_y`)
+    ///
+    /// # Errors
+    /// Of a model that has a density: [`ProposeError::InvalidArgument`] where `x` or `y` has another width or is not
+    /// finite, or `y` has not one row for each of `x`.
+    fn log_density(
+        &self,
+        _x: ArrayView2<'_, f64>,
+        _y: ArrayView2<'_, f64>,
+    ) -> Result<Option<Array1<f64>>, ProposeError> {
+        Ok(None)
+    }
 }
 
 impl<M: InverseModel + ?Sized> InverseModel for Box<M> {
@@ -108,6 +128,14 @@ impl<M: InverseModel + ?Sized> InverseModel for Box<M> {
         rng: &mut dyn Rng,
     ) -> Result<Box<dyn Search + 'a>, ProposeError> {
         (**self).search(y, budget, rng)
+    }
+
+    fn log_density(
+        &self,
+        x: ArrayView2<'_, f64>,
+        y: ArrayView2<'_, f64>,
+    ) -> Result<Option<Array1<f64>>, ProposeError> {
+        (**self).log_density(x, y)
     }
 }
 
@@ -196,6 +224,26 @@ pub fn check_request(
     if y.nrows().saturating_mul(n) > LARGEST_PAIRS {
         let expected = format!("at most {LARGEST_PAIRS} designs for all targets together");
         return Err(InvalidArgument::new("n", expected, format!("{} targets times {n}", y.nrows())));
+    }
+    Ok(())
+}
+
+/// Checks the arguments of [`InverseModel::log_density`].
+///
+/// * `dims`: (`dim_x`, `dim_y`)
+///
+/// # Errors
+/// [`InvalidArgument`] that names `x` or `y`.
+pub fn check_pairs(
+    x: ArrayView2<'_, f64>,
+    y: ArrayView2<'_, f64>,
+    dims: (usize, usize),
+) -> Result<(), InvalidArgument> {
+    check_matrix("x", x, dims.0)?;
+    check_matrix("y", y, dims.1)?;
+    if x.nrows() != y.nrows() {
+        let expected = format!("a target for each of {} designs", x.nrows());
+        return Err(InvalidArgument::new("y", expected, y.nrows()));
     }
     Ok(())
 }
@@ -300,5 +348,29 @@ mod tests {
         }
         assert!(check_request(y.view(), 2, 1, 1).is_err());
         assert!(check_request(Array2::zeros((0, 1)).view(), 1, 1, 1).is_err());
+    }
+
+    #[test]
+    fn pairs_are_checked() {
+        let (x, y) = (array![[0.0, 1.0], [2.0, 3.0]], array![[0.0], [1.0]]);
+        assert!(check_pairs(x.view(), y.view(), (2, 1)).is_ok());
+        assert!(check_pairs(x.slice(s![..0, ..]), y.slice(s![..0, ..]), (2, 1)).is_ok());
+        let named = |x: &Array2<f64>, y: &Array2<f64>, dims| {
+            check_pairs(x.view(), y.view(), dims).unwrap_err().to_string()
+        };
+        assert_eq!(named(&x, &y, (3, 1)), "invalid `x`: expected 3 columns, found 2 columns");
+        assert_eq!(named(&x, &x, (2, 1)), "invalid `y`: expected 1 columns, found 2 columns");
+        let single = array![[0.0]];
+        assert_eq!(
+            named(&x, &single, (2, 1)),
+            "invalid `y`: expected a target for each of 2 designs, found 1"
+        );
+        assert!(named(&x, &array![[0.0], [f64::NAN]], (2, 1)).contains("`y`"));
+    }
+
+    #[test]
+    fn a_model_without_a_density_says_so() {
+        let model: Box<dyn InverseModel> = Box::new(Zeros);
+        assert_eq!(model.log_density(array![[0.0]].view(), array![[0.0]].view()).unwrap(), None);
     }
 }

@@ -17,13 +17,14 @@ use inverse_core::{
     Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
     Stream,
 };
-use ndarray::ArrayView2;
+use ndarray::{Array1, ArrayView2};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::device::backend;
 use crate::fitted::{Fitted, check_positive};
 use crate::latent_sampling::LatentSampler;
+use crate::log_density::{LOG_ROOT_TWO_PI, log_density};
 use crate::nn::{
     Activation, ConditionRows, Coupling, Flow, FlowSettings, FrozenMlp, LossGradients, Mlp, Objective, Pairs,
     Schedule, TrainableNetwork, TrainingReport, TrainingSettings, Updates, host_scalar, train, values,
@@ -34,7 +35,7 @@ use crate::presets::{
 use crate::registry::LoadableMethod;
 use crate::relabelling::{Relabeller, Relabelling};
 use crate::saved_model::{self, ModelFile, SavedModel};
-use crate::standardized_data::StandardizedData;
+use crate::standardized_data::{StandardizedData, tensor};
 use crate::tensor_file::{ModelFileError, NamedTensors};
 
 /// Settings of the conditional invertible neural network.
@@ -277,6 +278,21 @@ impl InverseModel for ConditionalInvertibleNetworkModel {
         sampler.propose(y, n, rng, |draws, targets| {
             let z = (draws * settings.temperature)?;
             self.flow.invert(&z, Some((&targets.distinct, &targets.of_row)))?.to_dtype(DType::F32)
+        })
+    }
+
+    fn log_density(
+        &self,
+        x: ArrayView2<'_, f64>,
+        y: ArrayView2<'_, f64>,
+    ) -> Result<Option<Array1<f64>>, ProposeError> {
+        let temperature = self.fitted.settings.temperature;
+        let constant = self.dim_x() as f64 * (LOG_ROOT_TWO_PI + temperature.ln());
+        log_density(&self.fitted, x, y, |x, y| {
+            let designs = Tensor::from_vec(x.iter().copied().collect::<Vec<_>>(), x.dim(), &self.device)?;
+            let (z, log_determinant) = self.flow.apply(&designs, Some(&tensor(y, &self.device)?))?;
+            let squares = (z / temperature)?.sqr()?.sum(1)?;
+            ((log_determinant - (squares * 0.5)?)? - constant)?.to_vec1()
         })
     }
 }

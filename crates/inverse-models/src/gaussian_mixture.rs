@@ -7,6 +7,8 @@ use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
+use crate::log_density::LOG_ROOT_TWO_PI;
+
 /// The logarithm of L's diagonal stays inside ± this, by a hyperbolic tangent: a component that narrows onto
 /// one training pair would make the likelihood infinite.
 const LARGEST_LOG_DIAGONAL: f64 = 7.0;
@@ -219,6 +221,9 @@ impl MixtureLayout {
 /// log Σ exp, with the largest term taken out first.
 fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
     let largest = terms.clone().fold(f64::NEG_INFINITY, f64::max);
+    if largest == f64::NEG_INFINITY {
+        return largest;
+    }
     largest + terms.map(|term| (term - largest).exp()).sum::<f64>().ln()
 }
 
@@ -236,6 +241,22 @@ pub(crate) struct Mixture {
 }
 
 impl Mixture {
+    /// log Σ_k p_k N(x; μ_k, (L_k L_kᵀ)⁻¹), constants included.
+    ///
+    /// * `x`: (dim)
+    pub(crate) fn log_density(&self, x: ArrayView1<'_, f64>) -> f64 {
+        let log_sum = self.weights.iter().sum::<f64>().ln();
+        let joint: Vec<f64> = (self.weights.iter().zip(&self.components))
+            .map(|(weight, (mean, factor))| {
+                let offset = &x - &ArrayView1::from(mean);
+                let whitened = factor.t().dot(&offset);
+                let log_determinant: f64 = factor.diag().iter().map(|entry| entry.ln()).sum();
+                weight.ln() - log_sum + log_determinant - 0.5 * whitened.dot(&whitened)
+            })
+            .collect();
+        log_sum_exp(joint.iter().copied()) - x.len() as f64 * LOG_ROOT_TWO_PI
+    }
+
     /// One draw: x = μ + L⁻ᵀ ε, whose covariance is (L Lᵀ)⁻¹.
     pub(crate) fn sample(&self, stream: &mut Stream) -> Vec<f64> {
         let mut rest = stream.random::<f64>() * self.weights.iter().sum::<f64>();

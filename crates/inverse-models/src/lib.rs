@@ -69,6 +69,7 @@ mod inn;
 mod input_descent;
 mod latent_sampling;
 mod levenberg_marquardt;
+mod log_density;
 mod mdn;
 mod measurement_encoder;
 mod nearest_neighbor;

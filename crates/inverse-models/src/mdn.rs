@@ -18,7 +18,7 @@ use inverse_core::{
     Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
     Stream, check_request,
 };
-use ndarray::{Array3, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array3, ArrayView1, ArrayView2, Axis};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,7 @@ use crate::device::{backend, propose_backend};
 use crate::fitted::{Fitted, check_count};
 use crate::gaussian_mixture::MixtureLayout;
 use crate::latent_sampling::{LARGEST_PROPOSAL_COUNT, target_streams};
+use crate::log_density::log_density;
 use crate::nn::{
     Activation, FrozenMlp, HostStep, LossGradients, Mlp, MlpSettings, Network, Objective, Pairs,
     TrainableNetwork, TrainingReport, TrainingSettings, host_loss, train, values,
@@ -296,6 +297,18 @@ impl InverseModel for MixtureDensityNetworkModel {
             designs.assign(&units);
         }
         Ok(Proposals::new(designs)?)
+    }
+
+    fn log_density(
+        &self,
+        x: ArrayView2<'_, f64>,
+        y: ArrayView2<'_, f64>,
+    ) -> Result<Option<Array1<f64>>, ProposeError> {
+        log_density(&self.fitted, x, y, |x, y| {
+            let outputs = array(&self.network.forward(&tensor(y, &self.device)?)?)?;
+            let pairs = outputs.rows().into_iter().zip(x.rows());
+            Ok(pairs.map(|(output, x)| self.layout.mixture(output).log_density(x)).collect())
+        })
     }
 }
 

@@ -53,6 +53,18 @@ fn the_likelihood_is_that_of_dense_matrices() {
 }
 
 #[test]
+fn the_density_of_a_mixture_has_its_constants() {
+    let output = output();
+    let mixture = LAYOUT.mixture(Array1::from(output.clone()).view());
+    for x in [[0.1, -0.4, 0.9], [0.0; 3], [2.0, -1.0, 0.5]] {
+        let constant = 1.5 * std::f64::consts::TAU.ln();
+        let density = mixture.log_density(ArrayView1::from(&x));
+        assert_relative_eq!(density, dense(&output, &x) - constant, max_relative = 1e-12);
+    }
+    assert_eq!(mixture.log_density(ArrayView1::from(&[1e200, 0.0, 0.0])), f64::NEG_INFINITY);
+}
+
+#[test]
 fn gradients_match_finite_differences() {
     let (output, x) = (output(), [0.3, -0.8, 0.5]);
     let variable = Var::from_tensor(&as_tensor(&output)).unwrap();

@@ -12,6 +12,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod density;
 mod jacobian;
 mod method;
 mod model;

@@ -3,7 +3,7 @@
 use ndarray::{ArrayView2, Axis, concatenate, s};
 use rand::Rng;
 
-use super::{Nonconformance, search};
+use super::{Nonconformance, density, search};
 use crate::{InverseModel, Proposals, RandomStreams, check_matrix};
 
 /// Proposals a target in the checks.
@@ -15,6 +15,7 @@ const COUNT: usize = 3;
 /// * the same stream, the same bits
 /// * a target's proposals do not depend on the targets after it
 /// * a search that [`check_search`](super::check_search) finds sound
+/// * a density, where the model has one: a number for each pair, whatever the other pairs, and of bad pairs none
 /// * no proposals, no targets, targets of another width or not finite refused by an error that names `n` or `y`
 ///
 /// # Errors
@@ -56,6 +57,7 @@ pub(super) fn checks(
         let begin = |budget: usize, rng: &mut dyn Rng| model.search(targets, budget, rng);
         search::checks(report, &begin, (targets.nrows(), dims.0, dims.1), seed);
         refusals(report, model, targets, seed);
+        density::checks(report, model, targets, seed);
     }
 }
 

@@ -1,0 +1,173 @@
+//! Checks of a model's density.
+
+use ndarray::{Array1, ArrayView2, Axis, concatenate, s};
+
+use super::Nonconformance;
+use crate::{InverseModel, RandomStreams};
+
+/// What rounding may change in a log-density where other pairs stand beside: networks compute in `f32`, in sums whose
+/// order some devices choose by the number of rows.
+const TOLERANCE: f64 = 1e-3;
+
+/// Asks for the density of the model's own proposals, one for each target.
+pub(super) fn checks(
+    report: &mut Nonconformance,
+    model: &dyn InverseModel,
+    targets: ArrayView2<'_, f64>,
+    seed: u64,
+) {
+    let mut rng = RandomStreams::new(seed).stream("conformance", 4);
+    // What is wrong with the proposals themselves is another check's finding.
+    let Ok(proposals) = model.propose(targets, 1, &mut rng) else { return };
+    let Some(x) = proposals.rank(0) else { return };
+    if x.dim() != (targets.nrows(), model.dim_x()) || x.iter().any(|value| !value.is_finite()) {
+        return;
+    }
+    let Some(Some(all)) = report.expect("log_density of proposals", || model.log_density(x, targets)) else {
+        return;
+    };
+    values(report, model, (x, targets), &all);
+    refusals(report, model, x, targets);
+}
+
+fn values(
+    report: &mut Nonconformance,
+    model: &dyn InverseModel,
+    (x, y): (ArrayView2<'_, f64>, ArrayView2<'_, f64>),
+    all: &Array1<f64>,
+) {
+    let rows = x.nrows();
+    let usable = all.len() == rows && all.iter().all(|log| !log.is_nan() && *log < f64::INFINITY);
+    report.require(
+        usable,
+        "log_density of proposals",
+        format!("{rows} numbers below infinity"),
+        format!("{all}"),
+        "return one logarithm a pair",
+    );
+    if !usable {
+        return;
+    }
+    let last = s![rows - 1.., ..];
+    let alone = report.expect("log_density of one pair", || model.log_density(x.slice(last), y.slice(last)));
+    if let Some(alone) = alone {
+        let alone = alone.unwrap_or_default();
+        let expected = all[rows - 1];
+        let near =
+            |log: f64| log == expected || (log - expected).abs() <= TOLERANCE * expected.abs().max(1.0);
+        report.require(
+            alone.len() == 1 && near(alone[0]),
+            "log_density of one pair",
+            format!("{expected}, as among others"),
+            format!("{alone}"),
+            "let no pair change another's density",
+        );
+    }
+}
+
+fn refusals(
+    report: &mut Nonconformance,
+    model: &dyn InverseModel,
+    x: ArrayView2<'_, f64>,
+    y: ArrayView2<'_, f64>,
+) {
+    report.expect_refusal("the density under too few targets", "y", || {
+        model.log_density(x, y.slice(s![1.., ..]))
+    });
+    for (argument, matrix) in [("x", x), ("y", y)] {
+        let Ok(wide) = concatenate(Axis(1), &[matrix, matrix]) else { continue };
+        let mut strange = matrix.to_owned();
+        strange[[0, 0]] = f64::NAN;
+        for (what, matrix) in [("another width", &wide), ("a NaN", &strange)] {
+            let what = format!("the density of `{argument}` with {what}");
+            report.expect_refusal(&what, argument, || match argument {
+                "x" => model.log_density(matrix.view(), y),
+                _ => model.log_density(x, matrix.view()),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array3, array};
+    use rand::Rng;
+
+    use crate::testing::check_model;
+    use crate::{InverseModel, Proposals, ProposeError, check_pairs, check_request};
+
+    use super::*;
+
+    /// Proposes its target; the density has one flaw or none.
+    struct Echo(&'static str);
+
+    impl InverseModel for Echo {
+        fn name(&self) -> &'static str {
+            "echo"
+        }
+
+        fn dim_x(&self) -> usize {
+            1
+        }
+
+        fn dim_y(&self) -> usize {
+            1
+        }
+
+        fn propose(
+            &self,
+            y: ArrayView2<'_, f64>,
+            n: usize,
+            _: &mut dyn Rng,
+        ) -> Result<Proposals, ProposeError> {
+            check_request(y, 1, n, usize::MAX)?;
+            Ok(Proposals::new(Array3::from_shape_fn((y.nrows(), n, 1), |(row, _, _)| y[[row, 0]]))?)
+        }
+
+        fn log_density(
+            &self,
+            x: ArrayView2<'_, f64>,
+            y: ArrayView2<'_, f64>,
+        ) -> Result<Option<Array1<f64>>, ProposeError> {
+            if self.0 != "careless" {
+                check_pairs(x, y, (1, 1))?;
+            }
+            let log = Array1::from_shape_fn(x.nrows(), |row| -x[[row, 0]].abs());
+            Ok(Some(match self.0 {
+                "short" => log.slice(s![1..]).to_owned(),
+                "boundless" => -log / 0.0,
+                "entangled" => &log + x.nrows() as f64,
+                "impossible" => Array1::from_elem(x.nrows(), f64::NEG_INFINITY),
+                "shy" if x.nrows() == 1 => return Ok(None),
+                _ => log,
+            }))
+        }
+    }
+
+    fn findings(flaw: &'static str) -> String {
+        let report = check_model(&Echo(flaw), array![[0.5], [1.5], [2.5]].view(), 1);
+        report.err().map(|report| report.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn sound_densities_pass() {
+        assert_eq!(findings("none"), "");
+        assert_eq!(findings("impossible"), "", "a density may be 0");
+    }
+
+    #[test]
+    fn every_flaw_is_found() {
+        for (flaw, words) in [
+            ("short", "log_density of proposals: expected 3 numbers below infinity, came [-1.5, -2.5]"),
+            ("boundless", "log_density of proposals: expected 3 numbers below infinity"),
+            ("entangled", "log_density of one pair: expected 0.5, as among others, came [-1.5]"),
+            ("shy", "log_density of one pair: expected -2.5, as among others, came []"),
+            ("careless", "the density under too few targets: expected InvalidArgument that names `y`"),
+            ("careless", "the density of `x` with another width: expected InvalidArgument that names `x`"),
+            ("careless", "the density of `y` with a NaN: expected InvalidArgument that names `y`"),
+        ] {
+            let report = findings(flaw);
+            assert!(report.contains(words), "{flaw}: {report}");
+        }
+    }
+}
