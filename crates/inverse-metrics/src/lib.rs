@@ -26,12 +26,14 @@
 //! has found, because one perfect answer is not the whole inverse.
 //!
 //! Where a model should propose every solution and not only a good one, [`Mmd`] compares its proposals with a
-//! sample of the true posterior, which [`ReferencePosterior`] draws by rejection.
+//! sample of the true posterior, which [`ReferencePosterior`] draws by rejection. [`RankStatistics`] asks the same of the pairs
+//! alone: whether the design behind a measurement looks like one more of the model's draws.
 
 mod bootstrap;
 mod error;
 mod infinity;
 mod mmd;
+mod rank_statistics;
 mod reference_posterior;
 mod resimulation;
 mod resimulation_error;
@@ -41,6 +43,7 @@ mod timed_resimulation;
 pub use bootstrap::ConfidenceInterval;
 pub use error::MetricError;
 pub use mmd::{Mmd, MmdEstimator};
+pub use rank_statistics::RankStatistics;
 pub use reference_posterior::{PosteriorSample, ReferencePosterior};
 pub use resimulation::{resimulate, resimulate_search};
 pub use resimulation_error::{ErrorCurve, ResimulationErrors};
