@@ -1,5 +1,6 @@
 //! The densities of the models that have one: they are densities, those that proposals are drawn from, and near the true
 //! one where it is known.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use inverse_core::{Dataset, FitContext, InverseModel, Method, RandomStreams};
 use inverse_models::nn::{Coupling, FlowSettings};
