@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 use inverse::core::{LARGEST_PAIRS, SimulationError, Standardizer, check_matrix, numerical_jacobian};
+use inverse::metrics::RankStatistics;
 use inverse::prelude::*;
 use ndarray::{Array1, Array2, Array3, ArrayView2};
 use proptest::prelude::*;
@@ -149,6 +150,13 @@ proptest! {
                 let curve = errors.curve();
                 prop_assert!(curve.mean.iter().all(|mean| *mean >= 0.0));
                 let _ = errors.confidence_interval(t, level, 5, &mut rng);
+            }
+            let variables = RankStatistics::of_variables(y.view(), &proposals, &mut rng);
+            let distances = RankStatistics::of_distances(y.view(), &proposals, y.view(), &mut rng);
+            for ranks in variables.into_iter().chain(distances) {
+                prop_assert!(ranks.ranks().iter().all(|rank| *rank <= ranks.draws()));
+                prop_assert!(ranks.central_coverage(t, level).map_or(true, |share| (0.0..=1.0).contains(&share)));
+                let _ = (ranks.histogram(t, t), ranks.uniformity_p_value(t), ranks.upper_coverage(t, level));
             }
         }
     }

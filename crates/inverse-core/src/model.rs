@@ -80,7 +80,7 @@ pub trait InverseModel: Send + Sync {
     /// It is the density that [`InverseModel::propose`] draws from, before designs are brought back to where training
     /// designs were. Its mean over pairs that were held out scores a sampler without any draw: the higher, the better.
     ///
-    /// * `x`: designs, (pairs, `dim_x`)
+    /// * `x`: designs, (pairs, `dim_x`); there may be none
     /// * `y`: their targets, (pairs, `dim_y`)
     ///
     /// # Errors

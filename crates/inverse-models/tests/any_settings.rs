@@ -88,6 +88,10 @@ fn try_changed<M: PresetMethod>(
     if let Ok(proposals) = model.propose(array![[0.3], [-0.1]].view(), n, &mut rng) {
         assert_eq!(proposals.designs().dim(), (2, n, 2));
     }
+    let pairs = (array![[0.3, 0.1], [1e200, -1e-200]], array![[0.3], [-1e300]]);
+    if let Some(log) = model.log_density(pairs.0.view(), pairs.1.view()).unwrap() {
+        assert_eq!(log.len(), 2);
+    }
     true
 }
 

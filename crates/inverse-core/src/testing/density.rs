@@ -48,6 +48,17 @@ fn values(
     if !usable {
         return;
     }
+    let none = s![..0, ..];
+    let empty = report.expect("log_density of no pairs", || model.log_density(x.slice(none), y.slice(none)));
+    if let Some(empty) = empty {
+        report.require(
+            empty.as_ref().is_some_and(Array1::is_empty),
+            "log_density of no pairs",
+            "an empty array",
+            format!("{empty:?}"),
+            "let whether there is a density depend on the model alone",
+        );
+    }
     let last = s![rows - 1.., ..];
     let alone = report.expect("log_density of one pair", || model.log_density(x.slice(last), y.slice(last)));
     if let Some(alone) = alone {
@@ -139,6 +150,7 @@ mod tests {
                 "entangled" => &log + x.nrows() as f64,
                 "impossible" => Array1::from_elem(x.nrows(), f64::NEG_INFINITY),
                 "shy" if x.nrows() == 1 => return Ok(None),
+                "silent" if x.nrows() == 0 => return Ok(None),
                 _ => log,
             }))
         }
@@ -162,6 +174,7 @@ mod tests {
             ("boundless", "log_density of proposals: expected 3 numbers below infinity"),
             ("entangled", "log_density of one pair: expected 0.5, as among others, came [-1.5]"),
             ("shy", "log_density of one pair: expected -2.5, as among others, came []"),
+            ("silent", "log_density of no pairs: expected an empty array, came None"),
             ("careless", "the density under too few targets: expected InvalidArgument that names `y`"),
             ("careless", "the density of `x` with another width: expected InvalidArgument that names `x`"),
             ("careless", "the density of `y` with a NaN: expected InvalidArgument that names `y`"),
