@@ -11,13 +11,18 @@
 //!   measurements;
 //! * the model's own density, where it has one: what share of the pairs lies in its regions of highest density.
 //!
+//! The figure shows, over each credibility, the share of true values in that middle part of the draws, a mean over the
+//! variables: below the diagonal draws are too narrow, above it too broad.
+//!
 //! The first row of a task is no method: draws from the prior, deaf to measurements. The last column is the mean of
 //! log p̂(x | y) over the pairs, in nats per unit of volume of x.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use inverse::bench::{Study, StudyArguments, StudyError, Table, exit_code, scientific};
+use inverse::bench::{
+    LineFigure, LinePanel, Series, Study, StudyArguments, StudyError, Table, exit_code, scientific,
+};
 use inverse::core::InvalidArgument;
 use inverse::metrics::{MetricError, RankStatistics};
 use inverse::models::{AnyMethod, method_by_name};
@@ -55,6 +60,13 @@ struct Row {
     log_density: Option<f64>,
 }
 
+/// What the ranks of one method on one task say.
+struct Outcome {
+    row: Row,
+    /// (credibility, share), a mean over the variables.
+    coverage: Vec<(f64, f64)>,
+}
+
 /// New pairs of a task, and what is known of the measurements without any method.
 struct Pairs {
     task: String,
@@ -65,12 +77,12 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn row(
+    fn outcome(
         &self,
         method: &str,
         proposals: &Proposals,
         model: Option<&dyn InverseModel>,
-    ) -> Result<Row, StudyError> {
+    ) -> Result<Outcome, StudyError> {
         let (x, y) = (self.data.x(), self.data.y());
         let mut ties = self.streams.stream("calibration ties", 0);
         let variables = RankStatistics::of_variables(x, proposals, &mut ties)?;
@@ -83,7 +95,12 @@ impl Pairs {
         let upper = |credibility: f64| {
             densities.as_ref().map(|ranks| ranks.upper_coverage(0, credibility)).transpose()
         };
-        Ok(Row {
+        let coverage = (0..=20).map(|step| {
+            let credibility = f64::from(step) / 20.0;
+            Ok((credibility, mean_coverage(&variables, x.ncols(), credibility)?))
+        });
+        let coverage = coverage.collect::<Result<_, StudyError>>()?;
+        let row = Row {
             task: self.task.clone(),
             method: method.to_owned(),
             p_variables: least_p_value(&variables, x.ncols())?,
@@ -93,7 +110,8 @@ impl Pairs {
             highest_density_50: upper(0.5)?,
             highest_density_90: upper(0.9)?,
             log_density: log.and_then(|log| log.mean()),
-        })
+        };
+        Ok(Outcome { row, coverage })
     }
 }
 
@@ -129,27 +147,22 @@ fn nearest(study: &Study, task: &dyn Task, y: ArrayView2<'_, f64>) -> Result<Arr
     Ok(nearest.to_owned())
 }
 
-fn calibrate(
-    study: &Study,
-    task: &dyn Task,
-    arguments: &Arguments,
-    rows: &mut Vec<Row>,
-) -> Result<(), StudyError> {
+fn calibrate(study: &Study, task: &dyn Task, arguments: &Arguments) -> Result<Vec<Outcome>, StudyError> {
     let streams = RandomStreams::new(study.arguments().seed());
     let data = Dataset::from_task(task, arguments.pairs, &mut streams.stream("calibration pairs", 0))?;
     let references = nearest(study, task, data.y())?;
     let prior = deaf(task, arguments.pairs, arguments.draws, &mut streams.stream("calibration prior", 0))?;
     let pairs = Pairs { task: task.name().to_owned(), data, references, streams };
-    rows.push(pairs.row("prior", &prior, None)?);
+    let mut outcomes = vec![pairs.outcome("prior", &prior, None)?];
     for name in study.methods() {
         let method: Box<dyn AnyMethod> =
             method_by_name(name, task.name(), study.arguments().profile().source())?;
         let (model, _) = study.best_model(task, &*method)?;
         let mut rng = pairs.streams.stream("calibration proposals", 0);
         let proposals = model.propose(pairs.data.y(), arguments.draws, &mut rng)?;
-        rows.push(pairs.row(method.label(), &proposals, Some(&*model))?);
+        outcomes.push(pairs.outcome(method.label(), &proposals, Some(&*model))?);
     }
-    Ok(())
+    Ok(outcomes)
 }
 
 fn table(rows: &[Row]) -> Table {
@@ -182,13 +195,32 @@ fn table(rows: &[Row]) -> Table {
     table
 }
 
+fn panel(outcomes: &[Outcome]) -> LinePanel {
+    // The prior's row is left out: as many lines as there are colours remain.
+    let lines = outcomes
+        .iter()
+        .skip(1)
+        .map(|outcome| Series { label: outcome.row.method.clone(), points: outcome.coverage.clone() });
+    LinePanel {
+        title: outcomes.first().map(|outcome| outcome.row.task.clone()).unwrap_or_default(),
+        x_label: "credibility".into(),
+        y_label: "share of true values".into(),
+        y_range: Some((0.0, 1.0)),
+        lines: lines.collect(),
+        ..LinePanel::default()
+    }
+}
+
 fn run(arguments: &Arguments) -> Result<(), StudyError> {
     let study = Study::new(&arguments.study)?;
-    let mut rows = Vec::new();
+    let (mut rows, mut panels) = (Vec::new(), Vec::new());
     for task in study.tasks() {
-        calibrate(&study, &**task, arguments, &mut rows)?;
+        let outcomes = calibrate(&study, &**task, arguments)?;
+        panels.push(panel(&outcomes));
+        rows.extend(outcomes.into_iter().map(|outcome| outcome.row));
     }
     let table = table(&rows);
+    study.results().write_figure("calibration", &LineFigure { panels })?;
     study.results().write_table("calibration", &rows, &table)?;
     print!("{}", table.text());
     println!("results in {}", study.results().path().display());

@@ -79,7 +79,11 @@ fn compare_method(
         let propose = |model: &dyn SavedModel| -> Result<Values, Box<dyn Error>> {
             let mut stream = RandomStreams::new(4).stream("proposals", 0);
             let proposals = model.propose(targets.y(), count, &mut stream)?;
-            Ok(vec![("proposals".to_owned(), proposals.designs().iter().copied().collect())])
+            let mut values = vec![("proposals".to_owned(), proposals.designs().iter().copied().collect())];
+            if let Some(log) = model.log_density(targets.x(), targets.y())? {
+                values.push(("log densities".to_owned(), log.to_vec()));
+            }
+            Ok(values)
         };
         lines.extend(compare(title, &propose(&*on_host)?, &propose(&*loaded)?, PROPOSAL_BOUND));
     }
