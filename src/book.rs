@@ -8,6 +8,9 @@ struct Tutorial;
 #[doc = include_str!("../docs/reading_r_t.md")]
 struct ReadingErrors;
 
+#[doc = include_str!("../docs/calibration.md")]
+struct Calibration;
+
 #[doc = include_str!("../docs/add_a_task.md")]
 struct AddTask;
 

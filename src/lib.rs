@@ -11,7 +11,7 @@
 //! | [`core`] | `inverse-core` | simulators, priors, tasks, datasets, the traits of methods and models |
 //! | [`tasks`] | `inverse-tasks` | ballistics, sine wave, robotic arm, metamaterial |
 //! | [`models`] | `inverse-models` | the six methods, two baselines, surrogates, saved models |
-//! | [`metrics`] | `inverse-metrics` | the re-simulation error r_T with quartiles and bootstrap intervals, MMD, reference posteriors |
+//! | [`metrics`] | `inverse-metrics` | the re-simulation error r_T with quartiles and bootstrap intervals, MMD, calibration, reference posteriors |
 //! | [`bench`](mod@bench) | `inverse-bench` | studies, tables, figures |
 //!
 //! The sections below are the project's README; its example runs as a test of this crate.

@@ -248,10 +248,14 @@ impl Mixture {
         let log_sum = self.weights.iter().sum::<f64>().ln();
         let joint: Vec<f64> = (self.weights.iter().zip(&self.components))
             .map(|(weight, (mean, factor))| {
-                let offset = &x - &ArrayView1::from(mean);
-                let whitened = factor.t().dot(&offset);
+                // Lᵀ (x − μ): sums of one order on every machine, which products of ndarray do not promise.
+                let whitened = factor.columns().into_iter().map(|column| -> f64 {
+                    let terms = column.into_iter().zip(x).zip(mean);
+                    terms.map(|((entry, x), mean)| entry * (x - mean)).sum()
+                });
+                let square: f64 = whitened.map(|value| value * value).sum();
                 let log_determinant: f64 = factor.diag().iter().map(|entry| entry.ln()).sum();
-                weight.ln() - log_sum + log_determinant - 0.5 * whitened.dot(&whitened)
+                weight.ln() - log_sum + log_determinant - 0.5 * square
             })
             .collect();
         log_sum_exp(joint.iter().copied()) - x.len() as f64 * LOG_ROOT_TWO_PI
