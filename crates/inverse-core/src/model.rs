@@ -1,12 +1,12 @@
 //! Methods and the inverse models they fit.
 
-use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, s};
+use ndarray::{Array1, ArrayView2};
 use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Dataset, FitContext, FitError, InvalidArgument, LARGEST_PAIRS, ProposalWalk, ProposeError, Search,
-    check_matrix,
+    Dataset, FitContext, FitError, InvalidArgument, LARGEST_PAIRS, ProposalWalk, Proposals, ProposeError,
+    Search, check_matrix,
 };
 
 /// A method's settings; fitting them to data gives a model.
@@ -139,68 +139,6 @@ impl<M: InverseModel + ?Sized> InverseModel for Box<M> {
     }
 }
 
-/// Proposed designs, (targets, n, `dim_x`), best guess first.
-///
-/// A model that diverged may propose designs that are not finite; the metrics count them as invalid.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Proposals {
-    designs: Array3<f64>,
-    predicted_errors: Option<Array2<f64>>,
-}
-
-impl Proposals {
-    /// Wraps designs, (targets, n, `dim_x`).
-    ///
-    /// # Errors
-    /// [`InvalidArgument`] where an axis is empty.
-    pub fn new(designs: Array3<f64>) -> Result<Self, InvalidArgument> {
-        if designs.is_empty() {
-            let found = format!("shape {:?}", designs.dim());
-            return Err(InvalidArgument::new("designs", "at least one target, proposal and variable", found));
-        }
-        Ok(Self { designs, predicted_errors: None })
-    }
-
-    /// Adds the error that the model itself expects of each proposal, (targets, n), in units of y².
-    ///
-    /// # Errors
-    /// [`InvalidArgument`] where the shape is not that of the designs.
-    pub fn with_predicted_errors(mut self, errors: Array2<f64>) -> Result<Self, InvalidArgument> {
-        let (targets, n, _) = self.designs.dim();
-        if errors.dim() != (targets, n) {
-            let expected = format!("shape {:?}", (targets, n));
-            return Err(InvalidArgument::new("errors", expected, format!("{:?}", errors.dim())));
-        }
-        self.predicted_errors = Some(errors);
-        Ok(self)
-    }
-
-    /// Designs, (targets, n, `dim_x`).
-    pub fn designs(&self) -> ArrayView3<'_, f64> {
-        self.designs.view()
-    }
-
-    /// The model's own estimate of each proposal's squared error, (targets, n), where it has one.
-    pub fn predicted_errors(&self) -> Option<ArrayView2<'_, f64>> {
-        self.predicted_errors.as_ref().map(|errors| errors.view())
-    }
-
-    /// Number of targets.
-    pub fn targets(&self) -> usize {
-        self.designs.dim().0
-    }
-
-    /// Number of proposals for each target.
-    pub fn count(&self) -> usize {
-        self.designs.dim().1
-    }
-
-    /// The proposals of rank `rank` (0 is the best guess) for all targets, (targets, `dim_x`).
-    pub fn rank(&self, rank: usize) -> Option<ArrayView2<'_, f64>> {
-        (rank < self.count()).then(|| self.designs.slice(s![.., rank, ..]))
-    }
-}
-
 /// Checks the arguments of [`InverseModel::propose`].
 ///
 /// * `largest`: the most proposals the model can make for one target
@@ -276,21 +214,10 @@ pub fn check_answers(y: ArrayView2<'_, f64>, expected: (usize, usize)) -> Result
 
 #[cfg(test)]
 mod tests {
-    use ndarray::array;
+    use ndarray::{Array2, Array3, array, s};
 
     use super::*;
     use crate::RandomStreams;
-
-    #[test]
-    fn shapes_must_agree() {
-        let proposals = Proposals::new(array![[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]).unwrap();
-        assert_eq!((proposals.targets(), proposals.count()), (1, 3));
-        assert_eq!(proposals.rank(1).unwrap(), array![[3.0, 4.0]]);
-        assert!(proposals.rank(3).is_none());
-        assert!(proposals.clone().with_predicted_errors(array![[0.0, 1.0]]).is_err());
-        assert!(proposals.with_predicted_errors(array![[0.0, 1.0, 2.0]]).is_ok());
-        assert!(Proposals::new(Array3::zeros((1, 0, 2))).is_err());
-    }
 
     /// Proposes zeros.
     struct Zeros;

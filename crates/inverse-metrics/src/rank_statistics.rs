@@ -174,17 +174,12 @@ impl RankStatistics {
     ) -> Result<Option<Self>, MetricError> {
         check_truth(x, proposals)?;
         let Some(truth) = model.log_density(x, y)? else { return Ok(None) };
-        let mut draws = Array3::zeros((x.nrows(), proposals.count(), 1));
-        for (pair, designs) in proposals.designs().outer_iter().enumerate() {
-            let repeated =
-                Array2::from_shape_fn((designs.nrows(), y.ncols()), |(_, column)| y[[pair, column]]);
-            let Some(log) = model.log_density(designs, repeated.view())? else { return Ok(None) };
-            draws.slice_mut(s![pair, .., 0]).assign(&log);
-        }
+        let Some(draws) = proposals.log_density(model, y)? else { return Ok(None) };
         if truth.iter().chain(&draws).any(|log| log.is_nan()) {
             return Err(InvalidArgument::new("model", "a density of every design", "NaN").into());
         }
-        Self::of_quantities(truth.insert_axis(Axis(1)).view(), draws.view(), rng).map(Some)
+        let (truth, draws) = (truth.insert_axis(Axis(1)), draws.insert_axis(Axis(2)));
+        Self::of_quantities(truth.view(), draws.view(), rng).map(Some)
     }
 
     /// The ranks, (pairs, quantities): how many draws are smaller than the true value.

@@ -35,7 +35,7 @@ use crate::presets::{
 use crate::registry::LoadableMethod;
 use crate::relabelling::{Relabeller, Relabelling};
 use crate::saved_model::{self, ModelFile, SavedModel};
-use crate::standardized_data::{StandardizedData, tensor};
+use crate::standardized_data::StandardizedData;
 use crate::tensor_file::{ModelFileError, NamedTensors};
 
 /// Settings of the conditional invertible neural network.
@@ -212,7 +212,10 @@ impl Objective for Likelihood {
     }
 
     fn validation_loss(&self, pairs: &Pairs, _noise: &mut Stream) -> candle_core::Result<f64> {
-        loss(self.flow.freeze()?.apply(&pairs.x, Some(&pairs.y))?)?.to_scalar::<f32>().map(f64::from)
+        let of_row: Vec<usize> = (0..pairs.x.dim(0)?).collect();
+        loss(self.flow.freeze()?.apply(&pairs.x, Some((&pairs.y, &of_row)))?)?
+            .to_scalar::<f32>()
+            .map(f64::from)
     }
 }
 
@@ -288,9 +291,10 @@ impl InverseModel for ConditionalInvertibleNetworkModel {
     ) -> Result<Option<Array1<f64>>, ProposeError> {
         let temperature = self.fitted.settings.temperature;
         let constant = self.dim_x() as f64 * (LOG_ROOT_TWO_PI + temperature.ln());
-        log_density(&self.fitted, x, y, |x, y| {
+        log_density(&self.fitted, &self.device, x, y, |x, targets| {
             let designs = Tensor::from_vec(x.iter().copied().collect::<Vec<_>>(), x.dim(), &self.device)?;
-            let (z, log_determinant) = self.flow.apply(&designs, Some(&tensor(y, &self.device)?))?;
+            let (z, log_determinant) =
+                self.flow.apply(&designs, Some((&targets.distinct, &targets.of_row)))?;
             let squares = (z / temperature)?.sqr()?.sum(1)?;
             ((log_determinant - (squares * 0.5)?)? - constant)?.to_vec1()
         })

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use inverse_core::{InvalidArgument, InverseModel, Proposals, ProposeError, check_request};
-use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis};
 use rand::Rng;
 
 use crate::fitted::check_count;
@@ -82,7 +82,7 @@ fn no_density(model: &impl InverseModel) -> InvalidArgument {
 }
 
 /// The places of the highest values, highest first; NaN is lowest.
-fn highest(values: &Array1<f64>, n: usize) -> Vec<usize> {
+fn highest(values: ArrayView1<'_, f64>, n: usize) -> Vec<usize> {
     let descending = |a: &usize, b: &usize| -> Ordering {
         match (values[*a].is_nan(), values[*b].is_nan()) {
             (false, false) => values[*b].total_cmp(&values[*a]),
@@ -126,15 +126,12 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
         let groups = y.axis_chunks_iter(Axis(0), group).zip(designs.axis_chunks_iter_mut(Axis(0), group));
         for (y, mut chosen) in groups {
             let draws = self.model.propose(y, candidates, rng)?;
-            for ((target, draws), mut chosen) in
-                y.rows().into_iter().zip(draws.designs().outer_iter()).zip(chosen.outer_iter_mut())
-            {
-                let repeated =
-                    Array2::from_shape_fn((candidates, target.len()), |(_, column)| target[column]);
-                let log = self.model.log_density(draws, repeated.view())?;
-                let log = log.ok_or_else(|| no_density(&self.model))?;
-                for (mut slot, place) in chosen.rows_mut().into_iter().zip(highest(&log, n)) {
-                    slot.assign(&draws.slice(s![place, ..]));
+            let logs = draws.log_density(&self.model, y)?.ok_or_else(|| no_density(&self.model))?;
+            let designs = draws.designs();
+            let targets = logs.rows().into_iter().zip(designs.outer_iter()).zip(chosen.outer_iter_mut());
+            for ((logs, draws), mut chosen) in targets {
+                for (mut slot, place) in chosen.rows_mut().into_iter().zip(highest(logs, n)) {
+                    slot.assign(&draws.row(place));
                 }
             }
         }
@@ -155,7 +152,7 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
 mod tests {
     use inverse_core::testing::check_model;
     use inverse_core::{RandomStreams, check_pairs};
-    use ndarray::array;
+    use ndarray::{array, s};
     use rand::RngExt;
 
     use super::*;
@@ -240,8 +237,8 @@ mod tests {
     #[test]
     fn a_density_that_is_no_number_is_lowest() {
         let values = array![f64::NAN, 1.0, f64::NEG_INFINITY, 2.0, f64::NAN, 1.0];
-        assert_eq!(highest(&values, 6), [3, 1, 5, 2, 0, 4]);
-        assert_eq!(highest(&values, 2), [3, 1]);
+        assert_eq!(highest(values.view(), 6), [3, 1, 5, 2, 0, 4]);
+        assert_eq!(highest(values.view(), 2), [3, 1]);
     }
 
     #[test]

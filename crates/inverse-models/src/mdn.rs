@@ -20,6 +20,7 @@ use inverse_core::{
 };
 use ndarray::{Array1, Array3, ArrayView1, ArrayView2, Axis};
 use rand::Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::device::{backend, propose_backend};
@@ -304,10 +305,11 @@ impl InverseModel for MixtureDensityNetworkModel {
         x: ArrayView2<'_, f64>,
         y: ArrayView2<'_, f64>,
     ) -> Result<Option<Array1<f64>>, ProposeError> {
-        log_density(&self.fitted, x, y, |x, y| {
-            let outputs = array(&self.network.forward(&tensor(y, &self.device)?)?)?;
-            let pairs = outputs.rows().into_iter().zip(x.rows());
-            Ok(pairs.map(|(output, x)| self.layout.mixture(output).log_density(x)).collect())
+        log_density(&self.fitted, &self.device, x, y, |x, targets| {
+            let outputs = array(&self.network.forward(&targets.distinct)?)?;
+            let mixtures: Vec<_> = outputs.rows().into_iter().map(|row| self.layout.mixture(row)).collect();
+            let rows = targets.of_row.par_iter().enumerate();
+            Ok(rows.map(|(row, target)| mixtures[*target].log_density(x.row(row))).collect())
         })
     }
 }

@@ -152,14 +152,19 @@ impl<N: Network> Flow<N> {
 
 impl Flow<FrozenMlp> {
     /// As [`Flow::forward`], on the processor without candle's operations between the subnets; not differentiable.
-    pub(crate) fn apply(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
+    ///
+    /// * `condition`: distinct rows, and which of them each row of x has
+    pub(crate) fn apply(
+        &self,
+        x: &Tensor,
+        condition: Option<(&Tensor, &[usize])>,
+    ) -> Result<(Tensor, Tensor)> {
+        let rows = self.check(x, condition)?;
         if !x.device().is_cpu() {
-            return self.forward(x, condition);
+            return self.forward(x, as_rows(condition)?.as_ref());
         }
-        let rows = self.check(x)?;
         let mut values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-        let log =
-            self.host_forward(&mut values, rows, ConditionRows::new(rows, condition)?.as_condition())?;
+        let log = self.host_forward(&mut values, rows, given(rows, condition)?.as_condition())?;
         Ok((Tensor::from_vec(values, x.shape(), x.device())?, Tensor::from_vec(log, rows, x.device())?))
     }
 
@@ -167,31 +172,27 @@ impl Flow<FrozenMlp> {
     ///
     /// * `condition`: distinct rows, and which of them each row of z has
     pub(crate) fn invert(&self, z: &Tensor, condition: Option<(&Tensor, &[usize])>) -> Result<Tensor> {
-        let rows = self.check(z)?;
+        let rows = self.check(z, condition)?;
+        if !z.device().is_cpu() {
+            return self.inverse(z, as_rows(condition)?.as_ref());
+        }
+        let mut values = z.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+        self.host_inverse(&mut values, rows, given(rows, condition)?.as_condition())?;
+        Tensor::from_vec(values, z.shape(), z.device())
+    }
+
+    fn check(&self, x: &Tensor, condition: Option<(&Tensor, &[usize])>) -> Result<usize> {
+        self.blocks.iter().try_for_each(|block| block.check_width(x).map(drop))?;
+        let rows = x.dim(0)?;
+        if rows == 0 {
+            bail!("a flow takes at least one row")
+        }
         if let Some((_, of_row)) = condition
             && of_row.len() != rows
         {
             bail!("a condition for each of {rows} rows, found {}", of_row.len())
         }
-        if !z.device().is_cpu() {
-            let condition = condition.map(|(distinct, of_row)| repeated(distinct, of_row)).transpose()?;
-            return self.inverse(z, condition.as_ref());
-        }
-        let given = match condition {
-            Some((distinct, of_row)) => ConditionRows::shared(Some(distinct), of_row.to_vec())?,
-            None => ConditionRows::new(rows, None)?,
-        };
-        let mut values = z.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-        self.host_inverse(&mut values, rows, given.as_condition())?;
-        Tensor::from_vec(values, z.shape(), z.device())
-    }
-
-    fn check(&self, x: &Tensor) -> Result<usize> {
-        self.blocks.iter().try_for_each(|block| block.check_width(x).map(drop))?;
-        match x.dim(0)? {
-            0 => bail!("a flow takes at least one row"),
-            rows => Ok(rows),
-        }
+        Ok(rows)
     }
 
     /// Adds subnets and permutations to a model's tensors.
@@ -231,4 +232,17 @@ impl Flow<FrozenMlp> {
         }
         Ok(Self { blocks })
     }
+}
+
+/// A condition for each row, in host memory.
+fn given(rows: usize, condition: Option<(&Tensor, &[usize])>) -> Result<ConditionRows> {
+    match condition {
+        Some((distinct, of_row)) => ConditionRows::shared(Some(distinct), of_row.to_vec()),
+        None => ConditionRows::new(rows, None),
+    }
+}
+
+/// A condition for each row, where the distinct ones are.
+fn as_rows(condition: Option<(&Tensor, &[usize])>) -> Result<Option<Tensor>> {
+    condition.map(|(distinct, of_row)| repeated(distinct, of_row)).transpose()
 }
