@@ -33,11 +33,11 @@ pub mod prelude {
         InverseModel, Marginal, Method, Prior, Proposals, RandomStreams, Search, SimulatedTask, Simulator,
         Task,
     };
-    pub use inverse_metrics::{ResimulationErrors, resimulate, resimulate_search};
+    pub use inverse_metrics::{RankStatistics, ResimulationErrors, resimulate, resimulate_search};
     pub use inverse_models::presets::{PresetMethod, Source};
     pub use inverse_models::{
         AdaptiveNeuralAdjoint, AdaptiveSearchSettings, ConditionalInvertibleNetwork, ConditionalVae,
-        DirectRegression, InvertibleNetwork, LevenbergMarquardtSettings, MixtureDensityNetwork,
+        DensestFirst, DirectRegression, InvertibleNetwork, LevenbergMarquardtSettings, MixtureDensityNetwork,
         NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, Precision, ProxyRecipe, ProxySimulator,
         RefineWith, RegressionSettings, SavedModel, Surrogate, Tandem,
     };

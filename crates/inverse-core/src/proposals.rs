@@ -70,7 +70,8 @@ impl Proposals {
     /// * `y`: the targets, (targets, `dim_y`)
     ///
     /// # Errors
-    /// As [`InverseModel::log_density`]; also where `y` has not one row a target.
+    /// As [`InverseModel::log_density`]; also where `y` has not one row a target, or the model gives another number of
+    /// densities than pairs.
     pub fn log_density(
         &self,
         model: &(impl InverseModel + ?Sized),
@@ -96,6 +97,10 @@ impl Proposals {
             let y =
                 Array2::from_shape_fn((block.len(), y.ncols()), |(row, column)| y[[block[row].0, column]]);
             let Some(log) = model.log_density(x.view(), y.view())? else { return Ok(None) };
+            if log.len() != block.len() {
+                let expected = format!("one that answers {} pairs with as many densities", block.len());
+                return Err(InvalidArgument::new("model", expected, log.len()).into());
+            }
             for (place, log) in block.iter().zip(&log) {
                 logs[*place] = *log;
             }
@@ -128,10 +133,14 @@ mod tests {
         assert!(Proposals::new(Array3::zeros((1, 0, 2))).is_err());
     }
 
-    /// The density of x is −|x − y|, or there is none.
+    /// The density of x is −|x − y|, or there is none, or too few.
     struct Distance {
         density: bool,
+        short: bool,
     }
+
+    const DISTANCE: Distance = Distance { density: true, short: false };
+    const NONE: Distance = Distance { density: false, short: false };
 
     impl InverseModel for Distance {
         fn name(&self) -> &'static str {
@@ -161,7 +170,9 @@ mod tests {
             y: ArrayView2<'_, f64>,
         ) -> Result<Option<Array1<f64>>, ProposeError> {
             check_pairs(x, y, (1, 1))?;
-            Ok(self.density.then(|| -(&x - &y).mapv(f64::abs).column(0).to_owned()))
+            let rows = x.nrows() - usize::from(self.short);
+            let log = -(&x - &y).mapv(f64::abs);
+            Ok(self.density.then(|| log.slice(s![..rows, 0]).to_owned()))
         }
     }
 
@@ -170,16 +181,22 @@ mod tests {
         let proposals =
             Proposals::new(array![[[1.0], [f64::NAN], [4.0]], [[1.0], [2.0], [f64::INFINITY]]]).unwrap();
         let y = array![[1.0], [3.0]];
-        let logs = proposals.log_density(&Distance { density: true }, y.view()).unwrap().unwrap();
+        let logs = proposals.log_density(&DISTANCE, y.view()).unwrap().unwrap();
         let none = f64::NEG_INFINITY;
         assert_eq!(logs, array![[0.0, none, -3.0], [-2.0, -1.0, none]]);
-        assert_eq!(proposals.log_density(&Distance { density: false }, y.view()).unwrap(), None);
+        assert_eq!(proposals.log_density(&NONE, y.view()).unwrap(), None);
         let invalid = Proposals::new(Array3::from_elem((2, 1, 1), f64::NAN)).unwrap();
-        let logs = invalid.log_density(&Distance { density: true }, y.view()).unwrap().unwrap();
+        let logs = invalid.log_density(&DISTANCE, y.view()).unwrap().unwrap();
         assert_eq!(logs, array![[none], [none]]);
-        assert_eq!(invalid.log_density(&Distance { density: false }, y.view()).unwrap(), None);
-        let error = proposals.log_density(&Distance { density: true }, array![[1.0]].view()).unwrap_err();
+        assert_eq!(invalid.log_density(&NONE, y.view()).unwrap(), None);
+        let error = proposals.log_density(&DISTANCE, array![[1.0]].view()).unwrap_err();
         assert_eq!(error.to_string(), "invalid `y`: expected a row for each of 2 targets, found 1");
+        let short = Distance { density: true, short: true };
+        let error = proposals.log_density(&short, y.view()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid `model`: expected one that answers 4 pairs with as many densities, found 3"
+        );
     }
 
     #[test]
@@ -190,7 +207,7 @@ mod tests {
         let designs = Array3::from_shape_fn((targets, n, 1), |(target, draw, _)| design(target, draw));
         let y = Array2::from_shape_fn((targets, 1), |(target, _)| -(target as f64));
         let proposals = Proposals::new(designs).unwrap();
-        let logs = proposals.log_density(&Distance { density: true }, y.view()).unwrap().unwrap();
+        let logs = proposals.log_density(&DISTANCE, y.view()).unwrap().unwrap();
         for place in [(0, 0), (0, n - 1), (1, 5), (1, n - 1), (2, 0), (2, n - 1)] {
             assert_eq!(logs[place], -(design(place.0, place.1) + place.0 as f64));
         }

@@ -1,7 +1,7 @@
 //! Calibration of samplers: where the truth ranks among a model's draws.
 
 use inverse_core::{InvalidArgument, InverseModel, Proposals, Standardizer, check_matrix};
-use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, Axis, s};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, Axis, concatenate, s};
 use rand::{Rng, RngExt};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
@@ -109,7 +109,7 @@ impl RankStatistics {
     ///
     /// # Errors
     /// [`MetricError::InvalidArgument`] where `x` has another width than the proposals, has not one row a target, or is not
-    /// finite, or a proposal is NaN.
+    /// finite, or a proposal is not.
     pub fn of_variables(
         x: ArrayView2<'_, f64>,
         proposals: &Proposals,
@@ -120,9 +120,10 @@ impl RankStatistics {
     }
 
     /// Ranks of the distance from a reference design, one quantity: whether draws are right in all variables together
-    /// (the expected coverage of "tests of accuracy with random points", Lemos et al. 2023).
+    /// (the "tests of accuracy with random points" of Lemos et al. 2023, whose expected coverage is the
+    /// [lower](Self::lower_coverage) one).
     ///
-    /// Distances are taken in standard deviations of `x`. References may be anything that does not know the true design; to
+    /// Distances are taken in standard deviations of all designs, true and proposed. References may be anything that does not know the true design; to
     /// find a model that is deaf to measurements they must depend on them, such as the training design whose measurement is
     /// nearest.
     ///
@@ -144,12 +145,17 @@ impl RankStatistics {
             let expected = format!("{} rows, one a pair", x.nrows());
             return Err(InvalidArgument::new("references", expected, references.nrows()).into());
         }
-        let units = Standardizer::fit(x)?;
+        let designs = proposals.designs();
+        let dim = (proposals.targets() * proposals.count(), x.ncols());
+        let drawn = Array2::from_shape_fn(dim, |(row, column)| {
+            designs[[row / proposals.count(), row % proposals.count(), column]]
+        });
+        // Of both alike: a true design must be one more draw in this, too.
+        let units = Standardizer::fit(concatenate![Axis(0), x, drawn].view())?;
         let distance = |design: ArrayView1<'_, f64>, pair: usize| -> f64 {
             let differences = design.iter().zip(references.row(pair)).zip(units.scale());
             differences.map(|((a, b), scale)| ((a - b) / scale).powi(2)).sum()
         };
-        let designs = proposals.designs();
         let truth = Array2::from_shape_fn((x.nrows(), 1), |(pair, _)| distance(x.row(pair), pair));
         let draws = Array3::from_shape_fn((x.nrows(), proposals.count(), 1), |(pair, draw, _)| {
             distance(designs.slice(s![pair, draw, ..]), pair)
@@ -159,6 +165,10 @@ impl RankStatistics {
 
     /// Ranks of the model's own density, one quantity: its [upper coverage](Self::upper_coverage) is that of regions of
     /// highest density. `None` where the model has no density.
+    ///
+    /// The density is that of draws as they are made: of those that the model has since brought back to where training
+    /// designs were, it is the density there. Where they are many, regions of highest density look wider than they are. A
+    /// model that is deaf to measurements passes this, too.
     ///
     /// * `x`: the true designs, (pairs, `dim_x`); `y`: their measurements, (pairs, `dim_y`)
     /// * `proposals`: of the model, for these measurements
@@ -259,6 +269,17 @@ impl RankStatistics {
         self.share(quantity, credibility, |place| place >= 1.0 - credibility)
     }
 
+    /// The share of pairs whose true value lies in the lower part of the draws, those of the lowest values: of distances from
+    /// a reference, the share of balls around it, each of so many draws, that hold the true design.
+    ///
+    /// * `credibility`: which part, as in [`RankStatistics::central_coverage`]
+    ///
+    /// # Errors
+    /// As [`RankStatistics::central_coverage`].
+    pub fn lower_coverage(&self, quantity: usize, credibility: f64) -> Result<f64, MetricError> {
+        self.share(quantity, credibility, |place| place <= credibility)
+    }
+
     /// The share of pairs whose place among the draws, between 0 and 1, is inside.
     fn share(
         &self,
@@ -295,8 +316,8 @@ fn check_truth(x: ArrayView2<'_, f64>, proposals: &Proposals) -> Result<(), Inva
         let expected = format!("{pairs} rows, one for each target of the proposals");
         return Err(InvalidArgument::new("x", expected, x.nrows()));
     }
-    if proposals.designs().iter().any(|value| value.is_nan()) {
-        return Err(InvalidArgument::new("proposals", "designs of numbers", "NaN"));
+    if let Some(value) = proposals.designs().iter().find(|value| !value.is_finite()) {
+        return Err(InvalidArgument::new("proposals", "finite designs", value));
     }
     Ok(())
 }

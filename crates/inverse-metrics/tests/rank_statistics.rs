@@ -58,6 +58,7 @@ fn draws_of_the_true_posterior_have_uniform_ranks() {
         for credibility in [0.1, 0.5, 0.9] {
             assert_near(ranks.central_coverage(variable, credibility).unwrap(), credibility);
             assert_near(ranks.upper_coverage(variable, credibility).unwrap(), credibility);
+            assert_near(ranks.lower_coverage(variable, credibility).unwrap(), credibility);
         }
         let counts = ranks.histogram(variable, 8).unwrap();
         assert_eq!(counts.iter().sum::<usize>(), PAIRS);
@@ -79,6 +80,7 @@ fn coverage_is_that_of_the_normal_law() {
     // A deviation too high: the true value lies below half of the draws where it is below 1 deviation: 84.13 %.
     let ranks = of_variables(1.0, 0.5_f64.sqrt());
     assert_near(1.0 - ranks.upper_coverage(0, 0.5).unwrap(), 0.8413);
+    assert_near(ranks.lower_coverage(0, 0.5).unwrap(), 0.8413);
     assert!(ranks.uniformity_p_value(0).unwrap() < 1e-12);
 }
 
@@ -183,6 +185,16 @@ fn densities_cover_what_they_claim() {
     // A disc of half the posterior's mass has the radius² 2 ln 2 in deviations; half as wide, it holds
     // 1 − exp(−ln 2 / 4) = 15.91 %.
     assert_near(of_densities(0.5).upper_coverage(0, 0.5).unwrap(), 0.1591);
+    // Deaf to y: the density of the prior, whose draws are as dense as true designs.
+    let mut draws_stream = stream("draws");
+    let deaf = Array3::from_shape_simple_fn((PAIRS, DRAWS, 2), || StandardNormal.sample(&mut draws_stream));
+    let deaf = Proposals::new(deaf).unwrap();
+    let zeros = Array2::zeros((PAIRS, 2));
+    let model = Posterior { width: Some(2.0_f64.sqrt()) };
+    let ranks = RankStatistics::of_densities(&model, x.view(), zeros.view(), &deaf, &mut stream("ties"))
+        .unwrap()
+        .unwrap();
+    assert!(ranks.uniformity_p_value(0).unwrap() > 1e-3);
     let none = Posterior { width: None };
     let ranks =
         RankStatistics::of_densities(&none, x.view(), y.view(), &draws(&y, 1.0, 0.0), &mut stream("ties"));
@@ -208,7 +220,7 @@ fn bad_arguments_are_named() {
     assert!(named(&x, &Array2::zeros((2, 2))).contains("`references`"));
     let nan = Proposals::new(Array3::from_elem((3, 4, 2), f64::NAN)).unwrap();
     let error = RankStatistics::of_variables(x.view(), &nan, &mut rng).unwrap_err().to_string();
-    assert_eq!(error, "invalid `proposals`: expected designs of numbers, found NaN");
+    assert_eq!(error, "invalid `proposals`: expected finite designs, found NaN");
     let nothing = Array3::zeros((3, 0, 2));
     let error = RankStatistics::of_quantities(x.view(), nothing.view(), &mut rng).unwrap_err().to_string();
     assert!(error.contains("`draws`"), "{error}");

@@ -81,6 +81,17 @@ fn no_density(model: &impl InverseModel) -> InvalidArgument {
     InvalidArgument::new("model", "one with a density", model.name())
 }
 
+/// An error about the number of draws, by the name that the caller knows it by.
+fn candidates_named(error: ProposeError) -> ProposeError {
+    match error {
+        ProposeError::InvalidArgument(mut error) if error.argument == "n" => {
+            error.argument = "candidates".into();
+            error.into()
+        }
+        error => error,
+    }
+}
+
 /// The places of the highest values, highest first; NaN is lowest.
 fn highest(values: ArrayView1<'_, f64>, n: usize) -> Vec<usize> {
     let descending = |a: &usize, b: &usize| -> Ordering {
@@ -125,7 +136,14 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
         let group = (GROUP_ROWS / candidates).max(1);
         let groups = y.axis_chunks_iter(Axis(0), group).zip(designs.axis_chunks_iter_mut(Axis(0), group));
         for (y, mut chosen) in groups {
-            let draws = self.model.propose(y, candidates, rng)?;
+            let draws = self
+                .model
+                .propose(y, candidates, rng)
+                .map_err(|error| if candidates > n { candidates_named(error) } else { error })?;
+            if draws.designs().dim() != (y.nrows(), candidates, self.dim_x()) {
+                let expected = format!("one that makes {candidates} proposals");
+                return Err(InvalidArgument::new("model", expected, draws.count()).into());
+            }
             let logs = draws.log_density(&self.model, y)?.ok_or_else(|| no_density(&self.model))?;
             let designs = draws.designs();
             let targets = logs.rows().into_iter().zip(designs.outer_iter()).zip(chosen.outer_iter_mut());
@@ -138,7 +156,8 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
         Ok(Proposals::new(designs)?)
     }
 
-    /// That of the draws, whatever their order.
+    /// That of the model's draws, whatever their order: where there are more candidates than proposals, these follow a
+    /// narrower law, whose calibration nothing promises.
     fn log_density(
         &self,
         x: ArrayView2<'_, f64>,
@@ -161,7 +180,13 @@ mod tests {
     #[derive(Debug)]
     struct Uniform {
         density: bool,
+        /// Proposals that it makes at most.
+        largest: usize,
+        /// How many fewer it makes than it was asked for.
+        missing: usize,
     }
+
+    const UNIFORM: Uniform = Uniform { density: true, largest: usize::MAX, missing: 0 };
 
     impl InverseModel for Uniform {
         fn name(&self) -> &'static str {
@@ -182,8 +207,9 @@ mod tests {
             n: usize,
             rng: &mut dyn Rng,
         ) -> Result<Proposals, ProposeError> {
-            check_request(y, 1, n, usize::MAX)?;
-            Ok(Proposals::new(Array3::from_shape_simple_fn((y.nrows(), n, 1), || rng.random()))?)
+            check_request(y, 1, n, self.largest)?;
+            let shape = (y.nrows(), n - self.missing, 1);
+            Ok(Proposals::new(Array3::from_shape_simple_fn(shape, || rng.random()))?)
         }
 
         fn log_density(
@@ -203,9 +229,9 @@ mod tests {
     #[test]
     fn the_densest_of_the_candidates_come_first() {
         let y = array![[0.2], [0.7], [0.5]];
-        let model = DensestFirst::new(Uniform { density: true }, 50).unwrap();
+        let model = DensestFirst::new(UNIFORM, 50).unwrap();
         let proposals = model.propose(y.view(), 4, &mut stream()).unwrap();
-        let draws = Uniform { density: true }.propose(y.view(), 50, &mut stream()).unwrap();
+        let draws = UNIFORM.propose(y.view(), 50, &mut stream()).unwrap();
         for ((y, draws), proposals) in
             y.iter().zip(draws.designs().outer_iter()).zip(proposals.designs().outer_iter())
         {
@@ -223,7 +249,7 @@ mod tests {
     #[test]
     fn groups_of_targets_draw_as_all_together() {
         // Two targets a group, of three.
-        let model = DensestFirst::new(Uniform { density: true }, GROUP_ROWS / 2).unwrap();
+        let model = DensestFirst::new(UNIFORM, GROUP_ROWS / 2).unwrap();
         let y = array![[0.2], [0.7], [0.5]];
         let proposals = model.propose(y.view(), 1, &mut stream()).unwrap();
         for (y, design) in y.iter().zip(proposals.designs().iter()) {
@@ -242,11 +268,20 @@ mod tests {
     }
 
     #[test]
-    fn a_model_without_a_density_is_refused() {
-        let error = DensestFirst::new(Uniform { density: false }, 50).unwrap_err().to_string();
+    fn models_and_counts_that_cannot_be_used_are_named() {
+        let error = DensestFirst::new(Uniform { density: false, ..UNIFORM }, 50).unwrap_err().to_string();
         assert!(error.contains("invalid `model`: expected one with a density, found uniform"), "{error}");
+        let y = array![[0.2]];
+        let limited = DensestFirst::new(Uniform { largest: 10, ..UNIFORM }, 20).unwrap();
+        for (n, argument) in [(5, "candidates"), (30, "n")] {
+            let error = limited.propose(y.view(), n, &mut stream()).unwrap_err().to_string();
+            assert!(error.contains(&format!("invalid `{argument}`: expected 1 to 10")), "{error}");
+        }
+        let short = DensestFirst::new(Uniform { missing: 3, ..UNIFORM }, 20).unwrap();
+        let error = short.propose(y.view(), 5, &mut stream()).unwrap_err().to_string();
+        assert_eq!(error, "invalid `model`: expected one that makes 20 proposals, found 17");
         for candidates in [0, usize::MAX] {
-            let error = DensestFirst::new(Uniform { density: true }, candidates).unwrap_err().to_string();
+            let error = DensestFirst::new(UNIFORM, candidates).unwrap_err().to_string();
             assert!(error.contains("`candidates`"), "{error}");
         }
     }

@@ -221,7 +221,8 @@ impl MixtureLayout {
 /// log Σ exp, with the largest term taken out first.
 fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
     let largest = terms.clone().fold(f64::NEG_INFINITY, f64::max);
-    if largest == f64::NEG_INFINITY {
+    // `max` passes NaN over.
+    if largest == f64::NEG_INFINITY && !terms.clone().any(f64::is_nan) {
         return largest;
     }
     largest + terms.map(|term| (term - largest).exp()).sum::<f64>().ln()

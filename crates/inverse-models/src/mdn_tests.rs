@@ -62,6 +62,7 @@ fn the_density_of_a_mixture_has_its_constants() {
         assert_relative_eq!(density, dense(&output, &x) - constant, max_relative = 1e-12);
     }
     assert_eq!(mixture.log_density(ArrayView1::from(&[1e200, 0.0, 0.0])), f64::NEG_INFINITY);
+    assert!(mixture.log_density(ArrayView1::from(&[f64::NAN, 0.0, 0.0])).is_nan());
 }
 
 #[test]
