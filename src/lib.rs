@@ -21,17 +21,18 @@
 #[cfg(doctest)]
 mod book;
 
+#[cfg(feature = "bench")]
+pub use inverse_bench as bench;
 pub use {
-    inverse_bench as bench, inverse_core as core, inverse_metrics as metrics, inverse_models as models,
-    inverse_tasks as tasks,
+    inverse_core as core, inverse_metrics as metrics, inverse_models as models, inverse_tasks as tasks,
 };
 
 /// Everything that a first program needs.
 pub mod prelude {
     pub use inverse_core::{
-        BoxPrior, Dataset, DifferentiableSimulator, Domain, FitContext, FnSimulator, IndependentPrior,
-        InverseModel, Marginal, Method, Prior, Proposals, RandomStreams, Search, SimulatedTask, Simulator,
-        Task,
+        BoxPrior, Dataset, Device, DifferentiableSimulator, Domain, FitContext, FnSimulator,
+        IndependentPrior, InverseModel, Marginal, Method, Prior, Proposals, RandomStreams, Search,
+        SimulatedTask, Simulator, Task,
     };
     pub use inverse_metrics::{RankStatistics, ResimulationErrors, resimulate, resimulate_search};
     pub use inverse_models::presets::{PresetMethod, Source};

@@ -42,7 +42,8 @@ pub trait InverseModel: Send + Sync {
     ///
     /// * `y`: targets, (targets, `dim_y`)
     ///
-    /// A target's proposals do not depend on which other targets come after it.
+    /// A target's proposals do not depend on which other targets come after it. The library's models that sample draw again
+    /// what lies outside the range of the training designs, a few times, then move it to the nearest design inside.
     ///
     /// # Errors
     /// [`ProposeError::InvalidArgument`] where `y` has another width, is not finite, or has no row, `n` is 0 or

@@ -117,7 +117,7 @@ fn tuned_preset(task: &str) -> ConditionalInvertibleNetwork {
         },
         temperature: 1.0,
         training,
-        relabelling: Some(tuned_relabelling(task)),
+        relabelling: tuned_relabelling(task),
     }
 }
 

@@ -57,7 +57,7 @@ fn tuned_preset(task: &str) -> ConditionalVae {
         latent,
         divergence_weight,
         training,
-        relabelling: Some(tuned_relabelling(task)),
+        relabelling: tuned_relabelling(task),
         measurement_encoder: None,
     }
 }

@@ -1,7 +1,7 @@
 //! What every fitted model keeps beside its networks; also its header in files.
 
 use inverse_core::{Dataset, InvalidArgument, Standardizer};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::nn::TrainingReport;
@@ -23,7 +23,8 @@ pub(crate) struct Fitted<S> {
 /// The smallest box around the training designs.
 ///
 /// Models that sample keep their proposals inside: a design beyond every one that was ever simulated is a tail
-/// of the network, not of the data, and many simulators have no answer to it.
+/// of the network, not of the data, and many simulators have no answer to it. Such draws are drawn again, as long as they are
+/// few ([`DesignRange::redraws`]); what is still outside is moved to the nearest design inside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DesignRange {
     low: Vec<f64>,
@@ -31,11 +32,23 @@ pub(crate) struct DesignRange {
 }
 
 impl DesignRange {
-    fn of(designs: ArrayView2<'_, f64>) -> Self {
+    pub(crate) fn of(designs: ArrayView2<'_, f64>) -> Self {
         let fold = |start: f64, choose: fn(f64, f64) -> f64| {
             designs.fold_axis(Axis(0), start, |end, value| choose(*end, *value)).to_vec()
         };
         Self { low: fold(f64::INFINITY, f64::min), high: fold(f64::NEG_INFINITY, f64::max) }
+    }
+
+    /// How often the draws for one target may be drawn again, of `n`: a quarter of them, which bounds the cost of a model
+    /// that has not learnt its range.
+    pub(crate) fn redraws(n: usize) -> usize {
+        n.div_ceil(4)
+    }
+
+    /// Whether a variable of a design lies outside; NaN does not.
+    pub(crate) fn is_outside(&self, design: ArrayView1<'_, f64>) -> bool {
+        let ends = self.low.iter().zip(&self.high);
+        design.iter().zip(ends).any(|(value, (low, high))| value < low || value > high)
     }
 
     /// Moves each design, (n, `dim_x`), to the nearest one inside; NaN stays NaN.
@@ -123,7 +136,10 @@ mod tests {
     fn designs_are_moved_to_the_nearest_inside() {
         let range = DesignRange::of(array![[0.0, 5.0], [1.0, 3.0]].view());
         let mut designs = array![[-1.0, 4.0], [0.5, 9.0], [f64::NAN, 1.0]];
+        let outside: Vec<bool> = designs.rows().into_iter().map(|row| range.is_outside(row)).collect();
+        assert_eq!(outside, [true, true, true]);
         range.keep_inside(&mut designs);
+        assert!(designs.rows().into_iter().all(|row| !range.is_outside(row)));
         assert_eq!(designs.slice(ndarray::s![..2, ..]), array![[0.0, 4.0], [0.5, 5.0]]);
         assert!(designs[[2, 0]].is_nan() && designs[[2, 1]] == 3.0);
         assert!(range.is_usable(2) && !range.is_usable(3));

@@ -168,7 +168,7 @@ fn tuned_preset(task: &str, authors: Result<InvertibleNetwork, InvalidArgument>)
         measurement_noise: 0.0,
         temperature: 0.8,
         training: TrainingSettings { gradient_limit: Some(15.0), ..cosine_training(epochs, 128, 1e-3) },
-        relabelling: Some(tuned_relabelling(task)),
+        relabelling: tuned_relabelling(task),
         ..known
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 use inverse_core::{Proposals, ProposeError, RandomStreams, Standardizer, Stream, check_request};
-use ndarray::{Array2, Array3, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -72,30 +72,105 @@ impl LatentSampler<'_> {
         check_request(y, self.y.width(), n, LARGEST_PROPOSAL_COUNT)?;
         let targets = self.y.transform(y)?;
         let mut streams = target_streams(y.nrows(), rng);
-        let rows = y.nrows() * n;
-        let mut designs = Vec::with_capacity(rows * self.x.width());
-        for start in (0..rows).step_by(GROUP_ROWS) {
-            let group: Vec<usize> = (start..rows.min(start + GROUP_ROWS)).map(|row| row / n).collect();
-            let mut latents = Array2::zeros((group.len(), self.latent));
-            for (mut row, target) in latents.rows_mut().into_iter().zip(&group) {
-                row.mapv_inplace(|_: f64| StandardNormal.sample(&mut streams[*target]));
+        let mut designs = Array2::zeros((y.nrows() * n, self.x.width()));
+        let mut redraws = vec![DesignRange::redraws(n); y.nrows()];
+        // First every row, then those outside, round by round: a target's draws do not depend on the others.
+        let mut open: Vec<usize> = (0..designs.nrows()).collect();
+        while !open.is_empty() {
+            for rows in open.chunks(GROUP_ROWS) {
+                let of_target: Vec<usize> = rows.iter().map(|row| row / n).collect();
+                let decoded = self.draw(&of_target, targets.view(), &mut streams, &decode)?;
+                for (row, design) in rows.iter().zip(decoded.rows()) {
+                    designs.row_mut(*row).assign(&design);
+                }
             }
-            let (first, last) = (group[0], group[group.len() - 1]);
-            let own = targets.slice(s![first..=last, ..]);
-            let of_row = group.iter().map(|target| target - first).collect();
-            let decoded = tensor(own, self.device)
-                .and_then(|distinct| {
-                    decode(&tensor(latents.view(), self.device)?, &Targets { distinct, of_row })
-                })
-                .and_then(|decoded| array(&decoded))
-                .map_err(propose_backend)?;
-            let mut decoded = self.x.inverse(decoded.view())?;
-            self.range.keep_inside(&mut decoded);
-            designs.extend(decoded);
+            open.retain(|row| {
+                let again = self.range.is_outside(designs.row(*row)) && redraws[row / n] > 0;
+                redraws[row / n] -= usize::from(again);
+                again
+            });
         }
+        self.range.keep_inside(&mut designs);
         let shape = (y.nrows(), n, self.x.width());
         let designs =
-            Array3::from_shape_vec(shape, designs).map_err(|error| ProposeError::Backend(Box::new(error)))?;
+            designs.into_shape_with_order(shape).map_err(|error| ProposeError::Backend(Box::new(error)))?;
         Ok(Proposals::new(designs)?)
+    }
+
+    /// One draw for each of the targets `of_target`, in ascending order, in the data's units.
+    fn draw(
+        &self,
+        of_target: &[usize],
+        targets: ArrayView2<'_, f64>,
+        streams: &mut [Stream],
+        decode: &impl Fn(&Tensor, &Targets) -> Result<Tensor>,
+    ) -> std::result::Result<Array2<f64>, ProposeError> {
+        let mut latents = Array2::zeros((of_target.len(), self.latent));
+        for (mut row, target) in latents.rows_mut().into_iter().zip(of_target) {
+            row.mapv_inplace(|_: f64| StandardNormal.sample(&mut streams[*target]));
+        }
+        let mut present = of_target.to_vec();
+        present.dedup();
+        let of_row = of_target.iter().map(|target| present.partition_point(|other| other < target)).collect();
+        let decoded = tensor(targets.select(Axis(0), &present).view(), self.device)
+            .and_then(|distinct| decode(&tensor(latents.view(), self.device)?, &Targets { distinct, of_row }))
+            .and_then(|decoded| array(&decoded))
+            .map_err(propose_backend)?;
+        Ok(self.x.inverse(decoded.view())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use ndarray::{Array1, array, concatenate, s};
+
+    use super::*;
+
+    /// Proposals that are the latents themselves, one variable, within ± `end`, and how many were drawn.
+    fn propose(y: &Array2<f64>, n: usize, end: f64) -> (Array1<f64>, usize) {
+        let standard = Standardizer::fit(array![[-1.0], [1.0]].view()).unwrap();
+        let range = DesignRange::of(array![[-end], [end]].view());
+        let sampler =
+            LatentSampler { x: &standard, y: &standard, range: &range, device: &Device::Cpu, latent: 1 };
+        let drawn = Cell::new(0);
+        let mut rng = RandomStreams::new(1).stream("propose", 0);
+        let proposals = sampler.propose(y.view(), n, &mut rng, |latents, targets| {
+            drawn.set(drawn.get() + targets.of_row.len());
+            assert_eq!(targets.repeated()?.dims(), latents.dims());
+            Ok(latents.clone())
+        });
+        (proposals.unwrap().designs().iter().copied().collect(), drawn.get())
+    }
+
+    #[test]
+    fn draws_outside_the_range_are_drawn_again() {
+        let (draws, drawn) = propose(&array![[0.0]], 20_000, 2.0);
+        assert!(draws.iter().all(|x| x.abs() < 2.0), "a quarter is more than the 4.6 % that lie outside");
+        // 1 / (1 − 0.0455) draws a proposal; four standard deviations of it.
+        assert!(((drawn as f64 / 20_000.0) - 1.0477).abs() < 0.0064, "{drawn}");
+        // The variance of a normal law cut off at two deviations is 0.7737, that of its square 0.91.
+        let variance = draws.mapv(|x| x * x).mean().unwrap();
+        assert!((variance - 0.7737).abs() < 4.0 * (0.91_f64 / 20_000.0).sqrt(), "{variance}");
+    }
+
+    #[test]
+    fn a_model_that_is_outside_costs_a_quarter_more() {
+        let (draws, drawn) = propose(&array![[0.0], [1.0]], 100, 1e-9);
+        assert_eq!(drawn, 250);
+        assert!(draws.iter().all(|x| x.abs() <= 1e-9));
+    }
+
+    #[test]
+    fn redraws_of_targets_do_not_mix() {
+        let y = array![[0.3], [-0.2], [0.9]];
+        // More than one group of rows.
+        let n = GROUP_ROWS / 2 + 5;
+        let (all, _) = propose(&y, n, 1.5);
+        let (first, _) = propose(&y.slice(s![..1, ..]).to_owned(), n, 1.5);
+        assert_eq!(all.slice(s![..n]), first);
+        let (more, _) = propose(&concatenate![Axis(0), y, y], n, 1.5);
+        assert_eq!(more.slice(s![..3 * n]), all);
     }
 }

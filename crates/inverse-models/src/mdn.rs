@@ -18,14 +18,14 @@ use inverse_core::{
     Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
     Stream, check_request,
 };
-use ndarray::{Array1, Array3, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis};
 use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::device::{backend, propose_backend};
-use crate::fitted::{Fitted, check_count};
-use crate::gaussian_mixture::MixtureLayout;
+use crate::fitted::{DesignRange, Fitted, check_count};
+use crate::gaussian_mixture::{Mixture, MixtureLayout};
 use crate::latent_sampling::{LARGEST_PROPOSAL_COUNT, target_streams};
 use crate::log_density::log_density;
 use crate::nn::{
@@ -121,7 +121,7 @@ impl PresetMethod for MixtureDensityNetwork {
                         gradient_limit: Some(15.0),
                         ..cosine_training(epochs, 128, 5e-4)
                     },
-                    relabelling: Some(tuned_relabelling(task)),
+                    relabelling: tuned_relabelling(task),
                     ..known
                 })
             }
@@ -247,6 +247,32 @@ impl MixtureDensityNetworkModel {
         &self.fitted.settings
     }
 
+    /// Draws of one mixture, (n, `dim_x`), in the data's units.
+    fn draws(
+        &self,
+        mixture: &Mixture,
+        n: usize,
+        stream: &mut Stream,
+    ) -> Result<Array2<f64>, InvalidArgument> {
+        let Fitted { x, range, .. } = &self.fitted;
+        let mut designs = Array2::zeros((n, self.dim_x()));
+        let (mut open, mut redraws) = ((0..n).collect::<Vec<_>>(), DesignRange::redraws(n));
+        while !open.is_empty() {
+            for row in &open {
+                designs.row_mut(*row).assign(&ArrayView1::from(&mixture.sample(stream)));
+            }
+            let units = x.inverse(designs.select(Axis(0), &open).view())?;
+            for (row, design) in open.iter().zip(units.rows()) {
+                designs.row_mut(*row).assign(&design);
+            }
+            open.retain(|row| range.is_outside(designs.row(*row)));
+            open.truncate(redraws);
+            redraws -= open.len();
+        }
+        range.keep_inside(&mut designs);
+        Ok(designs)
+    }
+
     /// Loads an MDN; [`load`](crate::load) loads any model.
     ///
     /// # Errors
@@ -289,13 +315,7 @@ impl InverseModel for MixtureDensityNetworkModel {
         let streams = target_streams(y.nrows(), rng);
         let targets = designs.axis_iter_mut(Axis(0)).zip(outputs.rows()).zip(streams);
         for ((mut designs, output), mut stream) in targets {
-            let mixture = self.layout.mixture(output);
-            for mut row in designs.rows_mut() {
-                row.assign(&ArrayView1::from(&mixture.sample(&mut stream)));
-            }
-            let mut units = self.fitted.x.inverse(designs.view())?;
-            self.fitted.range.keep_inside(&mut units);
-            designs.assign(&units);
+            designs.assign(&self.draws(&self.layout.mixture(output), n, &mut stream)?);
         }
         Ok(Proposals::new(designs)?)
     }

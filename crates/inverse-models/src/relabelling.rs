@@ -3,8 +3,8 @@
 //! A generative model that sees the same 8,000 pairs in every epoch learns them by heart; more pairs would
 //! help, but each costs a simulation. A surrogate is accurate long before that: so each batch moves its
 //! designs by a small Gaussian step, reflected at the ends of the data, and takes f̂(x) as their measurement.
-//! Unlike noise on x alone, the pairs stay consistent, so no accuracy is lost. Our addition: the paper trains
-//! on the pairs as they are, which is what models do without this setting.
+//! Unlike noise on x alone, the pairs stay consistent: proposals meet their targets as well. Our addition: the paper
+//! trains on the pairs as they are, which is what models do without this setting.
 
 use candle_core::{Result, Tensor};
 use inverse_core::{FitContext, FitError, InvalidArgument, Stream};
@@ -18,6 +18,10 @@ use crate::standardized_data::StandardizedData;
 use crate::surrogate::{RegressionSettings, Surrogate};
 
 /// How a model's training pairs are renewed by a surrogate.
+///
+/// It is for simulators whose measurements are free of noise, and for low errors of proposals. It replaces y by f̂(x), so that a
+/// model learns nothing of noise in y; and its steps make the prior broader, so that a model's densities are less sharp than
+/// they could be. Leave it out where draws of p(x | y) are wanted, or where y is measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Relabelling {

@@ -16,8 +16,12 @@ use crate::proposal_limit::{check_proposals, neural_adjoint_settings};
 use crate::store::hexadecimal;
 use crate::{Cell, Stage, StudyArguments, StudyError};
 
-/// Raised whenever another way of validating, scoring, matching or timing gives other results for the same models.
-const STUDY_VERSION: u32 = 1;
+/// Raised whenever another way of proposing, validating, scoring, matching or timing gives other results for the same
+/// models.
+const STUDY_VERSION: u32 = 2;
+
+/// The same of trainings, which [`TRAINING_VERSION`] tells apart: finished ones stay.
+const TRAINING_STUDY_VERSION: u32 = 1;
 
 /// Starts with which trainings are compared: enough to rank surrogates, a fraction of the final search.
 pub(crate) const VALIDATION_STARTS: usize = 250;
@@ -334,9 +338,11 @@ impl<'a> Planner<'a> {
         task: &'a dyn Task,
         work: Work<'a>,
     ) -> String {
+        let study_version =
+            if cell.stage == Stage::Training { TRAINING_STUDY_VERSION } else { STUDY_VERSION };
         let identity = json!({
             "task": cell.task, "stage": cell.stage, "device": self.arguments.device().to_string(),
-            "library_version": env!("CARGO_PKG_VERSION"), "study_version": STUDY_VERSION, "of": identity,
+            "library_version": env!("CARGO_PKG_VERSION"), "study_version": study_version, "of": identity,
         });
         let hash = hexadecimal(&Sha256::digest(identity.to_string())[..8]);
         let of = if cell.method.is_empty() { String::new() } else { format!("-{}", cell.method) };

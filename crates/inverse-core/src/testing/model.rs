@@ -15,7 +15,8 @@ const COUNT: usize = 3;
 /// * the same stream, the same bits
 /// * a target's proposals do not depend on the targets after it
 /// * a search that [`check_search`](super::check_search) finds sound
-/// * a density, where the model has one: a number for each pair, whatever the other pairs, and of bad pairs none
+/// * a density, where the model has one: a number for each pair, the same alone as among others, and of bad pairs none;
+///   not that proposals are drawn from it
 /// * no proposals, no targets, targets of another width or not finite refused by an error that names `n` or `y`
 ///
 /// # Errors
