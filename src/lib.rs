@@ -34,7 +34,9 @@ pub mod prelude {
         IndependentPrior, InverseModel, Marginal, Method, Prior, Proposals, RandomStreams, Search,
         SimulatedTask, Simulator, Task,
     };
-    pub use inverse_metrics::{RankStatistics, ResimulationErrors, resimulate, resimulate_search};
+    pub use inverse_metrics::{
+        RankStatistics, ResimulationErrors, best_designs, resimulate, resimulate_search,
+    };
     pub use inverse_models::presets::{PresetMethod, Source};
     pub use inverse_models::{
         AdaptiveNeuralAdjoint, AdaptiveSearchSettings, ConditionalInvertibleNetwork, ConditionalVae,

@@ -22,13 +22,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`resimulate_search_timed`] gives the same by wall time. [`SolutionModes`] counts how many distinct solutions a search
+//! [`best_designs`] runs a search for its best designs. [`resimulate_search_timed`] gives the same by wall time. [`SolutionModes`] counts how many distinct solutions a search
 //! has found, because one perfect answer is not the whole inverse.
 //!
 //! Where a model should propose every solution and not only a good one, [`Mmd`] compares its proposals with a
 //! sample of the true posterior, which [`ReferencePosterior`] draws by rejection. [`RankStatistics`] asks the same of the pairs
 //! alone: whether the design behind a measurement looks like one more of the model's draws.
 
+mod best_designs;
 mod bootstrap;
 mod error;
 mod infinity;
@@ -40,6 +41,7 @@ mod resimulation_error;
 mod solution_modes;
 mod timed_resimulation;
 
+pub use best_designs::{BestDesigns, best_designs};
 pub use bootstrap::ConfidenceInterval;
 pub use error::MetricError;
 pub use mmd::{Mmd, MmdEstimator};

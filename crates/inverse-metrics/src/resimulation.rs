@@ -1,5 +1,7 @@
 //! Re-simulation: proposals go through the simulator and are compared with their targets.
 
+use std::ops::ControlFlow;
+
 use inverse_core::{InvalidArgument, Proposals, Search, Simulator, check_matrix};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::Rng;
@@ -100,17 +102,17 @@ pub fn resimulate_search(
     budget: usize,
     rng: &mut dyn Rng,
 ) -> Result<ResimulationErrors, MetricError> {
-    follow_search(simulator, search, y, budget, rng, |_| ())
+    follow_search(simulator, search, y, budget, rng, |_, _| ControlFlow::Continue(()))
 }
 
-/// [`resimulate_search`], which shows every call's designs once they are answered.
+/// [`resimulate_search`], which shows every call's designs and their errors once they are answered, and may be ended there.
 pub(crate) fn follow_search(
     simulator: &dyn Simulator,
     search: &mut dyn Search,
     y: ArrayView2<'_, f64>,
     budget: usize,
     rng: &mut dyn Rng,
-    mut answered: impl FnMut(ArrayView2<'_, f64>),
+    mut answered: impl FnMut(ArrayView2<'_, f64>, &[f64]) -> ControlFlow<()>,
 ) -> Result<ResimulationErrors, MetricError> {
     check_matrix("y", y, simulator.dim_y())?;
     if y.nrows() == 0 {
@@ -128,11 +130,14 @@ pub(crate) fn follow_search(
             return Err(InvalidArgument::new("search", expected, format!("{:?}", designs.dim())).into());
         }
         let answers = simulate_finite(simulator, designs.view())?;
+        let before = errors.len();
         errors.extend(answers.rows().into_iter().zip(y.rows()).map(|(row, y)| squared_error(row, y)));
         search.tell(answers.view())?;
-        answered(designs.view());
+        if answered(designs.view(), &errors[before..]).is_break() {
+            break;
+        }
     }
-    let errors = Array2::from_shape_vec((budget, y.nrows()), errors)
+    let errors = Array2::from_shape_vec((errors.len() / y.nrows(), y.nrows()), errors)
         .map_err(|error| InvalidArgument::new("search", "one design a target and call", error))?;
     ResimulationErrors::from_errors(errors.t().as_standard_layout().into_owned())
 }

@@ -1,5 +1,6 @@
 //! r_T by wall time beside r_T by calls: a search that thinks long before each call pays for it here.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use inverse_core::{InvalidArgument, Search, Simulator};
@@ -117,8 +118,9 @@ pub fn resimulate_search_timed(
     started: Instant,
 ) -> Result<TimedErrors, MetricError> {
     let mut seconds = Vec::new();
-    let errors = follow_search(simulator, search, y, budget, rng, |_| {
+    let errors = follow_search(simulator, search, y, budget, rng, |_, _| {
         seconds.push(started.elapsed().as_secs_f64());
+        ControlFlow::Continue(())
     })?;
     TimedErrors::new(errors, seconds)
 }
@@ -138,9 +140,10 @@ pub fn record_search(
 ) -> Result<(TimedErrors, Array3<f64>), MetricError> {
     let mut seconds = Vec::new();
     let mut designs = Vec::new();
-    let errors = follow_search(simulator, search, y, budget, rng, |asked| {
+    let errors = follow_search(simulator, search, y, budget, rng, |asked, _| {
         seconds.push(started.elapsed().as_secs_f64());
         designs.push(asked.to_owned());
+        ControlFlow::Continue(())
     })?;
     let views: Vec<_> = designs.iter().map(|designs| designs.view()).collect();
     let designs = ndarray::stack(Axis(1), &views)
