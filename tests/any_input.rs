@@ -128,10 +128,11 @@ proptest! {
     }
 
     #[test]
-    fn marginals(first in value(), second in value(), kind in 0..3) {
+    fn marginals(first in value(), second in value(), kind in 0..4) {
         let marginal = match kind {
             0 => Marginal::Uniform { lower: first, upper: second },
             1 => Marginal::Normal { mean: first, deviation: second },
+            2 => Marginal::LogNormal { log_mean: first, log_deviation: second },
             _ => Marginal::Poisson { rate: first },
         };
         if let Ok(prior) = IndependentPrior::new(&[marginal]) {

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rand::Rng;
-use rand_distr::{Distribution, Normal, Poisson, Uniform};
+use rand_distr::{Distribution, LogNormal, Normal, Poisson, Uniform};
 
 use crate::{Domain, InvalidArgument, Prior};
 
@@ -29,6 +29,13 @@ pub enum Marginal {
         /// Standard deviation, positive.
         deviation: f64,
     },
+    /// Log-normal: the natural logarithm is normal, such as that of a positive quantity known up to a factor.
+    LogNormal {
+        /// Mean of the logarithm; e to its power is the median.
+        log_mean: f64,
+        /// Standard deviation of the logarithm, positive.
+        log_deviation: f64,
+    },
     /// Poisson, on the whole numbers.
     Poisson {
         /// Mean, above 0 and at most 1e6.
@@ -39,6 +46,7 @@ pub enum Marginal {
 enum Sampler {
     Uniform(Uniform<f64>),
     Normal(Normal<f64>),
+    LogNormal(LogNormal<f64>),
     Poisson(Poisson<f64>),
 }
 
@@ -58,6 +66,12 @@ impl Marginal {
                 let normal = Normal::new(mean, deviation).ok().filter(|_| finite);
                 normal.map(Sampler::Normal).ok_or_else(|| refused("a finite mean, a positive deviation"))
             }
+            Self::LogNormal { log_mean, log_deviation } => {
+                let finite = log_mean.is_finite() && log_deviation.is_finite() && log_deviation > 0.0;
+                let normal = LogNormal::new(log_mean, log_deviation).ok().filter(|_| finite);
+                let expected = "a finite mean of the logarithm, a positive deviation of it";
+                normal.map(Sampler::LogNormal).ok_or_else(|| refused(expected))
+            }
             Self::Poisson { rate } => {
                 let poisson = Poisson::new(rate).ok().filter(|_| rate <= LARGEST_RATE);
                 poisson.map(Sampler::Poisson).ok_or_else(|| refused("a rate above 0 and at most 1e6"))
@@ -65,11 +79,16 @@ impl Marginal {
         }
     }
 
-    /// μ_x of eq. 5.
-    fn mean(&self) -> f64 {
+    /// μ_x of eq. 5: the mean; of the skewed log-normal distribution the middle of its 95% interval, so that the domain is
+    /// that interval, and does not reach below 0.
+    fn center(&self) -> f64 {
         match *self {
             Self::Uniform { lower, upper } => 0.5 * (lower + upper),
             Self::Normal { mean, .. } => mean,
+            Self::LogNormal { log_mean, log_deviation } => {
+                let [low, high] = log_normal_interval(log_mean, log_deviation);
+                0.5 * (low + high)
+            }
             Self::Poisson { rate } => rate,
         }
     }
@@ -80,6 +99,10 @@ impl Marginal {
         match *self {
             Self::Uniform { lower, upper } => upper - lower,
             Self::Normal { deviation, .. } => 2.0 * NORMAL_95 * deviation,
+            Self::LogNormal { log_mean, log_deviation } => {
+                let [low, high] = log_normal_interval(log_mean, log_deviation);
+                high - low
+            }
             Self::Poisson { rate } => match (poisson_quantile(rate, 0.025), poisson_quantile(rate, 0.975)) {
                 (low, high) if low == high => 2.0 * (rate - low).abs(),
                 (low, high) => high - low,
@@ -94,6 +117,9 @@ impl Marginal {
                 let z = (value - mean) / deviation;
                 -0.5 * z * z - deviation.ln() - 0.5 * std::f64::consts::TAU.ln()
             }
+            Self::LogNormal { log_mean, log_deviation } if value > 0.0 => {
+                Self::Normal { mean: log_mean, deviation: log_deviation }.log_density(value.ln()) - value.ln()
+            }
             Self::Poisson { rate } if value >= 0.0 && value.fract() == 0.0 && value < 1e9 => {
                 let log_factorial: f64 = (2..=value as u64).map(|k| (k as f64).ln()).sum();
                 value * rate.ln() - rate - log_factorial
@@ -101,6 +127,11 @@ impl Marginal {
             _ => f64::NEG_INFINITY,
         }
     }
+}
+
+/// The central 95% interval.
+fn log_normal_interval(log_mean: f64, log_deviation: f64) -> [f64; 2] {
+    [-1.0, 1.0].map(|side| (log_mean + side * NORMAL_95 * log_deviation).exp())
 }
 
 /// The smallest count whose cumulative probability reaches `probability`.
@@ -147,7 +178,7 @@ impl IndependentPrior {
         for marginal in marginals {
             marginal.sampler()?;
         }
-        let center = marginals.iter().map(Marginal::mean).collect();
+        let center = marginals.iter().map(Marginal::center).collect();
         let range = marginals.iter().map(Marginal::range).collect();
         Ok(Self { marginals: marginals.to_vec(), domain: Domain::of("marginals", center, range)? })
     }
@@ -167,6 +198,7 @@ impl Prior for IndependentPrior {
                 *value = match sampler {
                     Sampler::Uniform(uniform) => uniform.sample(rng),
                     Sampler::Normal(normal) => normal.sample(rng),
+                    Sampler::LogNormal(normal) => normal.sample(rng),
                     Sampler::Poisson(poisson) => poisson.sample(rng),
                 };
             }
@@ -195,6 +227,48 @@ mod tests {
 
     use super::*;
     use crate::RandomStreams;
+
+    #[test]
+    fn log_normal_variables_are_normal_in_their_logarithm() {
+        let marginal = Marginal::LogNormal { log_mean: 1.0, log_deviation: 0.5 };
+        let prior = IndependentPrior::new(&[marginal]).unwrap();
+        let n = 20_000;
+        let x = prior.sample(n, &mut RandomStreams::new(2).stream("test", 0));
+        let logs = x.mapv(f64::ln);
+        let standard_error = 0.5 / (n as f64).sqrt();
+        assert_abs_diff_eq!(logs.mean().unwrap(), 1.0, epsilon = 5.0 * standard_error);
+        assert_abs_diff_eq!(logs.std(0.0), 0.5, epsilon = 5.0 * standard_error);
+        // The domain holds 95 % of the draws, and no design below 0.
+        let domain = prior.domain();
+        let ends = [-0.5, 0.5].map(|side| domain.center()[0] + side * domain.range()[0]);
+        assert_abs_diff_eq!(ends[0].ln(), 1.0 - 0.5 * NORMAL_95, epsilon = 1e-12);
+        assert_abs_diff_eq!(ends[1].ln(), 1.0 + 0.5 * NORMAL_95, epsilon = 1e-12);
+        // Simpson's rule over ten deviations of the logarithm: the density's integral is 1, and its first moment the mean.
+        let step = 10.0 / 2000.0;
+        let at = |index: usize| (1.0 + (index as f64 * step - 5.0)).exp();
+        let values = Array2::from_shape_fn((2001, 1), |(index, _)| at(index));
+        let density = prior.log_density(values.view()).unwrap().mapv(f64::exp);
+        let weight = |index: usize| match index {
+            0 | 2000 => 1.0,
+            index if index % 2 == 1 => 4.0,
+            _ => 2.0,
+        };
+        let moment = |power: i32| -> f64 {
+            let terms = density.iter().enumerate();
+            terms.map(|(index, p)| weight(index) * p * at(index).powi(power + 1)).sum::<f64>() * step / 3.0
+        };
+        assert_abs_diff_eq!(moment(0), 1.0, epsilon = 1e-9);
+        assert_abs_diff_eq!(moment(1), (1.0_f64 + 0.125).exp(), epsilon = 1e-6);
+        let outside = prior.log_density(array![[0.0], [-1.0]].view()).unwrap();
+        assert!(outside.iter().all(|log| *log == f64::NEG_INFINITY));
+        for (log_mean, log_deviation) in
+            [(f64::NAN, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, f64::INFINITY), (800.0, 1.0)]
+        {
+            let marginal = Marginal::LogNormal { log_mean, log_deviation };
+            let error = IndependentPrior::new(&[marginal]).unwrap_err().to_string();
+            assert!(error.contains("`marginals`"), "{error}");
+        }
+    }
 
     #[test]
     fn moments_match() {
