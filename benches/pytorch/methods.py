@@ -32,6 +32,10 @@ class Data:
     def standard_target(self):
         return torch.from_numpy(((self.target - self.y_mean) / self.y_scale).astype(numpy.float32))
 
+    def outside(self, x):
+        """Which designs lie outside the range of the training designs."""
+        return ((x < self.low) | (x > self.high)).any(1)
+
     def designs(self, x):
         """In the task's units, inside the range of the training designs, as numbers of 64 bits."""
         x = torch.minimum(torch.maximum(x, self.low), self.high)
@@ -59,6 +63,18 @@ class Method(nn.Module):
             self.renewed_by = regression(relabelling["surrogate"], self.dim_x, self.dim_y)
             self.renewed_by.requires_grad_(False)
             self.jitter = relabelling["jitter"]
+
+    def sample(self, draw):
+        """Designs from `draw`, which makes so many, quickly or not; those outside the range of the training designs are drawn
+        again, a quarter as many as there are solutions at most. Few at a time, and never as many: not worth compiling for."""
+        x = draw(self.solutions, True)
+        rows, left = self.data.outside(x).nonzero()[:, 0], math.ceil(self.solutions / 4)
+        while len(rows) and left:
+            rows = rows[:left]
+            left -= len(rows)
+            x[rows] = draw(len(rows), False)
+            rows = rows[self.data.outside(x[rows])]
+        return self.data.designs(x)
 
     def trained(self):
         """The parameters that move."""
@@ -185,8 +201,12 @@ class ConditionalVae(Method):
 
     @torch.no_grad()
     def propose(self):
-        z = normal(self.solutions, self.latent)
-        return self.data.designs(self.quick_decode(z, self.data.standard_target()))
+        y = self.data.standard_target()
+
+        def draw(count, quick):
+            return (self.quick_decode if quick else self.decode)(normal(count, self.latent), y)
+
+        return self.sample(draw)
 
 
 class InvertibleNetwork(Method):
@@ -221,12 +241,16 @@ class InvertibleNetwork(Method):
 
     @torch.no_grad()
     def propose(self):
-        settings = self.settings
-        z = normal(self.solutions, self.latent) * settings["temperature"]
+        settings, y = self.settings, self.data.standard_target()
         padding = self.width - self.dim_y - self.latent
-        if padding:
-            z = torch.cat([z, normal(self.solutions, padding) * settings["padding_noise"]], 1)
-        return self.data.designs(self.quick_decode(z, self.data.standard_target()))
+
+        def draw(count, quick):
+            z = normal(count, self.latent) * settings["temperature"]
+            if padding:
+                z = torch.cat([z, normal(count, padding) * settings["padding_noise"]], 1)
+            return (self.quick_decode if quick else self.decode)(z, y)
+
+        return self.sample(draw)
 
 
 class ConditionalInvertibleNetwork(Method):
@@ -246,8 +270,13 @@ class ConditionalInvertibleNetwork(Method):
 
     @torch.no_grad()
     def propose(self):
-        z = normal(self.solutions, self.dim_x) * self.settings["temperature"]
-        return self.data.designs(self.quick_decode(z, self.data.standard_target()))
+        y = self.data.standard_target()
+
+        def draw(count, quick):
+            z = normal(count, self.dim_x) * self.settings["temperature"]
+            return (self.quick_decode if quick else self.decode)(z, y)
+
+        return self.sample(draw)
 
 
 class MixtureDensityNetwork(Method):
@@ -288,11 +317,16 @@ class MixtureDensityNetwork(Method):
     @torch.no_grad()
     def propose(self):
         logits, means, _, factor = self.quick_mixture(self.data.standard_target())
-        chosen = torch.multinomial(torch.softmax(logits[0], 0), self.solutions, replacement=True)
-        noise = normal(self.solutions, self.dim_x).unsqueeze(2)
-        # x = mean + L^-T noise has the covariance (L L^T)^-1.
-        offset = torch.linalg.solve_triangular(factor[0].mT[chosen], noise, upper=True)
-        return self.data.designs(means[0][chosen] + offset.squeeze(2))
+        weights = torch.softmax(logits[0], 0)
+
+        def draw(count, quick):
+            chosen = torch.multinomial(weights, count, replacement=True)
+            noise = normal(count, self.dim_x).unsqueeze(2)
+            # x = mean + L^-T noise has the covariance (L L^T)^-1.
+            offset = torch.linalg.solve_triangular(factor[0].mT[chosen], noise, upper=True)
+            return means[0][chosen] + offset.squeeze(2)
+
+        return self.sample(draw)
 
 
 METHODS = {
