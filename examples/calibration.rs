@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example calibration [-- --profile paper --task D1 --method cinn]`
 //!
-//! Table 4 compares proposals with a reference that rejection has to draw, about a million simulations a target, and
+//! Table 4 compares proposals with a reference that rejection has to draw, with up to a billion simulations a target, and
 //! that it cannot draw for D4. Ranks need only pairs: the design behind a measurement is one more draw of the posterior.
 //! The trainings are those of `table3`. Proposals for as many new measurements are ranked by
 //!
@@ -14,8 +14,9 @@
 //! The figure shows, over each credibility, the share of true values in that middle part of the draws, a mean over the
 //! variables: below the diagonal draws are too narrow, above it too broad.
 //!
-//! The first row of a task is no method: draws from the prior, deaf to measurements. The last column is the mean of
-//! log p̂(x | y) over the pairs, in nats per unit of volume of x.
+//! The first row of a task is no method: draws from the prior, deaf to measurements. The last columns are the mean of
+//! log p̂(x | y) over the pairs, in nats per unit of volume of x, and the share of proposals that had to be moved inside the
+//! range of the training designs.
 
 use std::process::ExitCode;
 
@@ -23,11 +24,11 @@ use clap::Parser;
 use inverse::bench::{
     LineFigure, LinePanel, Series, Study, StudyArguments, StudyError, Table, exit_code, scientific,
 };
-use inverse::core::InvalidArgument;
+use inverse::core::{InvalidArgument, LARGEST_PAIRS};
 use inverse::metrics::{MetricError, RankStatistics};
 use inverse::models::{AnyMethod, method_by_name};
 use inverse::prelude::*;
-use ndarray::{Array2, Array3, ArrayView2};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
 use rand::Rng;
 use serde::Serialize;
 
@@ -52,12 +53,15 @@ struct Row {
     /// The least of the variables' p-values, times their number, at most 1.
     p_variables: f64,
     p_distance: f64,
+    p_density: Option<f64>,
     /// Means over the variables.
     central_50: f64,
     central_90: f64,
     highest_density_50: Option<f64>,
     highest_density_90: Option<f64>,
     log_density: Option<f64>,
+    /// Share of proposals with a variable at an end of what was ever proposed: those that were moved inside.
+    at_the_border: f64,
 }
 
 /// What the ranks of one method on one task say.
@@ -105,14 +109,32 @@ impl Pairs {
             method: method.to_owned(),
             p_variables: least_p_value(&variables, x.ncols())?,
             p_distance: distances.uniformity_p_value(0)?,
+            p_density: densities.as_ref().map(|ranks| ranks.uniformity_p_value(0)).transpose()?,
             central_50: mean_coverage(&variables, x.ncols(), 0.5)?,
             central_90: mean_coverage(&variables, x.ncols(), 0.9)?,
             highest_density_50: upper(0.5)?,
             highest_density_90: upper(0.9)?,
             log_density: log.and_then(|log| log.mean()),
+            at_the_border: at_the_border(proposals),
         };
         Ok(Outcome { row, coverage })
     }
+}
+
+/// What is moved inside ends at the least or the largest value of a variable, where a draw hardly ever falls.
+fn at_the_border(proposals: &Proposals) -> f64 {
+    let designs = proposals.designs();
+    let fold = |start: f64, choose: fn(f64, f64) -> f64| -> Vec<f64> {
+        designs
+            .axis_iter(Axis(2))
+            .map(|values| values.fold(start, |end, value| choose(end, *value)))
+            .collect()
+    };
+    let (low, high) = (fold(f64::INFINITY, f64::min), fold(f64::NEG_INFINITY, f64::max));
+    let moved = designs.lanes(Axis(2)).into_iter().filter(|design| {
+        design.iter().zip(low.iter().zip(&high)).any(|(value, (low, high))| value == low || value == high)
+    });
+    moved.count() as f64 / (proposals.targets() * proposals.count()) as f64
 }
 
 fn least_p_value(ranks: &RankStatistics, variables: usize) -> Result<f64, MetricError> {
@@ -171,11 +193,13 @@ fn table(rows: &[Row]) -> Table {
         "method",
         "p, variables",
         "p, distance",
+        "p, density",
         "central 50%",
         "central 90%",
         "densest 50%",
         "densest 90%",
         "log density",
+        "at border",
     ]);
     let percent =
         |share: Option<f64>| share.map(|share| format!("{:.1}%", 100.0 * share)).unwrap_or_default();
@@ -185,11 +209,13 @@ fn table(rows: &[Row]) -> Table {
             row.method.clone(),
             scientific(row.p_variables),
             scientific(row.p_distance),
+            row.p_density.map(scientific).unwrap_or_default(),
             percent(Some(row.central_50)),
             percent(Some(row.central_90)),
             percent(row.highest_density_50),
             percent(row.highest_density_90),
             row.log_density.map(|log| format!("{log:.2}")).unwrap_or_default(),
+            percent(Some(row.at_the_border)),
         ]);
     }
     table
@@ -212,6 +238,10 @@ fn panel(outcomes: &[Outcome]) -> LinePanel {
 }
 
 fn run(arguments: &Arguments) -> Result<(), StudyError> {
+    if arguments.pairs * arguments.draws > LARGEST_PAIRS {
+        let expected = format!("at most {LARGEST_PAIRS} for all pairs together");
+        return Err(InvalidArgument::new("draws", expected, arguments.pairs * arguments.draws).into());
+    }
     let study = Study::new(&arguments.study)?;
     let (mut rows, mut panels) = (Vec::new(), Vec::new());
     for task in study.tasks() {
