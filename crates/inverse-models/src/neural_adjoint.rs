@@ -371,7 +371,13 @@ impl InverseModel for NeuralAdjointModel {
         n: usize,
         rng: &mut dyn Rng,
     ) -> Result<Proposals, ProposeError> {
-        check_request(y, self.dim_y(), n, self.settings.start_count)?;
+        let starts = self.settings.start_count;
+        check_request(y, self.dim_y(), n, starts).map_err(|mut error| {
+            if n > starts && error.argument == "n" {
+                error.expected.push_str(", the model's `start_count`");
+            }
+            error
+        })?;
         // One seed a target, drawn in order: a target's starts depend on no later target.
         let seeds: Vec<u64> = (0..y.nrows()).map(|_| rng.next_u64()).collect();
         let rows = if self.surrogate.device.is_cpu() { GROUP_ROWS } else { DEVICE_GROUP_ROWS };

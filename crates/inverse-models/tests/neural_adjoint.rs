@@ -166,7 +166,10 @@ fn requests_that_cannot_be_met_are_named() {
         Err(ProposeError::InvalidArgument(error)) => error.to_string(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(message(array![[0.0]], 201), "invalid `n`: expected 1 to 200, found 201");
+    assert_eq!(
+        message(array![[0.0]], 201),
+        "invalid `n`: expected 1 to 200, the model's `start_count`, found 201"
+    );
     assert_eq!(message(array![[0.0]], 0), "invalid `n`: expected 1 to 200, found 0");
     assert!(message(array![[0.0, 1.0]], 1).contains("`y`: expected 1 columns"));
     assert!(message(array![[f64::NAN]], 1).contains("`y`: expected finite values"));
