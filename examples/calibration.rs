@@ -15,8 +15,8 @@
 //! variables: below the diagonal draws are too narrow, above it too broad.
 //!
 //! The first row of a task is no method: draws from the prior, deaf to measurements. The last columns are the mean of
-//! log p̂(x | y) over the pairs, in nats per unit of volume of x, and the share of proposals that had to be moved inside the
-//! range of the training designs.
+//! log p̂(x | y) over the pairs, in nats per unit of volume of x, and the share of proposals at an end of a variable's
+//! range: those that were moved inside, and the ends of each method's proposals themselves.
 
 use std::process::ExitCode;
 
@@ -60,8 +60,9 @@ struct Row {
     highest_density_50: Option<f64>,
     highest_density_90: Option<f64>,
     log_density: Option<f64>,
-    /// Share of proposals with a variable at an end of what was ever proposed: those that were moved inside.
-    at_the_border: f64,
+    /// Share of proposals with a variable at an end of what was ever proposed: the ends themselves, and all that was moved
+    /// inside the range of the training designs.
+    at_the_ends: f64,
 }
 
 /// What the ranks of one method on one task say.
@@ -115,14 +116,14 @@ impl Pairs {
             highest_density_50: upper(0.5)?,
             highest_density_90: upper(0.9)?,
             log_density: log.and_then(|log| log.mean()),
-            at_the_border: at_the_border(proposals),
+            at_the_ends: at_the_ends(proposals),
         };
         Ok(Outcome { row, coverage })
     }
 }
 
 /// What is moved inside ends at the least or the largest value of a variable, where a draw hardly ever falls.
-fn at_the_border(proposals: &Proposals) -> f64 {
+fn at_the_ends(proposals: &Proposals) -> f64 {
     let designs = proposals.designs();
     let fold = |start: f64, choose: fn(f64, f64) -> f64| -> Vec<f64> {
         designs
@@ -199,7 +200,7 @@ fn table(rows: &[Row]) -> Table {
         "densest 50%",
         "densest 90%",
         "log density",
-        "at border",
+        "at the ends",
     ]);
     let percent =
         |share: Option<f64>| share.map(|share| format!("{:.1}%", 100.0 * share)).unwrap_or_default();
@@ -215,7 +216,7 @@ fn table(rows: &[Row]) -> Table {
             percent(row.highest_density_50),
             percent(row.highest_density_90),
             row.log_density.map(|log| format!("{log:.2}")).unwrap_or_default(),
-            percent(Some(row.at_the_border)),
+            percent(Some(row.at_the_ends)),
         ]);
     }
     table

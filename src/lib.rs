@@ -12,7 +12,7 @@
 //! | [`tasks`] | `inverse-tasks` | ballistics, sine wave, robotic arm, metamaterial |
 //! | [`models`] | `inverse-models` | the six methods, two baselines, surrogates, saved models |
 //! | [`metrics`] | `inverse-metrics` | the re-simulation error r_T with quartiles and bootstrap intervals, MMD, calibration, reference posteriors |
-//! | [`bench`](mod@bench) | `inverse-bench` | studies, tables, figures |
+//! | `bench`, a feature that is on by default | `inverse-bench` | studies, tables, figures |
 //!
 //! The sections below are the project's README; its example runs as a test of this crate.
 //!

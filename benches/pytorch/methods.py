@@ -28,17 +28,19 @@ class Data:
         self.x, self.y = x[order[held_out:]], y[order[held_out:]]
         self.held_out_x, self.held_out_y = x[order[:held_out]], y[order[:held_out]]
         self.low, self.high = self.x.amin(0), self.x.amax(0)
+        # Of all pairs, as proposals are kept inside.
+        self.least, self.largest = x.amin(0), x.amax(0)
 
     def standard_target(self):
         return torch.from_numpy(((self.target - self.y_mean) / self.y_scale).astype(numpy.float32))
 
     def outside(self, x):
         """Which designs lie outside the range of the training designs."""
-        return ((x < self.low) | (x > self.high)).any(1)
+        return ((x < self.least) | (x > self.largest)).any(1)
 
     def designs(self, x):
         """In the task's units, inside the range of the training designs, as numbers of 64 bits."""
-        x = torch.minimum(torch.maximum(x, self.low), self.high)
+        x = torch.minimum(torch.maximum(x, self.least), self.largest)
         return x.numpy().astype(numpy.float64) * self.x_scale + self.x_mean
 
 
@@ -70,7 +72,8 @@ class Method(nn.Module):
         x = draw(self.solutions, True)
         rows, left = self.data.outside(x).nonzero()[:, 0], math.ceil(self.solutions / 4)
         while len(rows) and left:
-            rows = rows[:left]
+            # Where they are too many it is chance that chooses.
+            rows = rows[torch.randperm(len(rows))[:left]]
             left -= len(rows)
             x[rows] = draw(len(rows), False)
             rows = rows[self.data.outside(x[rows])]

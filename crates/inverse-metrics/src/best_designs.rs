@@ -12,7 +12,7 @@ use crate::resimulation::follow_search;
 /// The best design that was simulated for each target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BestDesigns {
-    /// (targets, `dim_x`); NaN for a target none of whose designs the simulator answered.
+    /// (targets, `dim_x`); NaN for a target none of whose designs has a finite error.
     pub designs: Array2<f64>,
     /// Their mean squared errors, (targets), in units of y²; infinite where there is no design.
     pub errors: Array1<f64>,

@@ -1,7 +1,7 @@
 //! Calibration of samplers: where the truth ranks among a model's draws.
 
 use inverse_core::{InvalidArgument, InverseModel, Proposals, Standardizer, check_matrix};
-use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, Axis, concatenate, s};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, Axis, s};
 use rand::{Rng, RngExt};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
@@ -146,12 +146,13 @@ impl RankStatistics {
             return Err(InvalidArgument::new("references", expected, references.nrows()).into());
         }
         let designs = proposals.designs();
-        let dim = (proposals.targets() * proposals.count(), x.ncols());
-        let drawn = Array2::from_shape_fn(dim, |(row, column)| {
-            designs[[row / proposals.count(), row % proposals.count(), column]]
+        let count = proposals.count();
+        let all = Array2::from_shape_fn((x.nrows() * (count + 1), x.ncols()), |(row, column)| {
+            let (pair, draw) = (row / (count + 1), row % (count + 1));
+            if draw == count { x[[pair, column]] } else { designs[[pair, draw, column]] }
         });
         // Of both alike: a true design must be one more draw in this, too.
-        let units = Standardizer::fit(concatenate![Axis(0), x, drawn].view())?;
+        let units = Standardizer::fit(all.view())?;
         let distance = |design: ArrayView1<'_, f64>, pair: usize| -> f64 {
             let differences = design.iter().zip(references.row(pair)).zip(units.scale());
             differences.map(|((a, b), scale)| ((a - b) / scale).powi(2)).sum()
@@ -185,6 +186,10 @@ impl RankStatistics {
         check_truth(x, proposals)?;
         let Some(truth) = model.log_density(x, y)? else { return Ok(None) };
         let Some(draws) = proposals.log_density(model, y)? else { return Ok(None) };
+        if truth.len() != x.nrows() {
+            let expected = format!("one that answers {} pairs with as many densities", x.nrows());
+            return Err(InvalidArgument::new("model", expected, truth.len()).into());
+        }
         if truth.iter().chain(&draws).any(|log| log.is_nan()) {
             return Err(InvalidArgument::new("model", "a density of every design", "NaN").into());
         }

@@ -141,8 +141,9 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
                 .propose(y, candidates, rng)
                 .map_err(|error| if candidates > n { candidates_named(error) } else { error })?;
             if draws.designs().dim() != (y.nrows(), candidates, self.dim_x()) {
-                let expected = format!("one that makes {candidates} proposals");
-                return Err(InvalidArgument::new("model", expected, draws.count()).into());
+                let expected = format!("proposals of shape {:?}", (y.nrows(), candidates, self.dim_x()));
+                let found = format!("{:?}", draws.designs().dim());
+                return Err(InvalidArgument::new("model", expected, found).into());
             }
             let logs = draws.log_density(&self.model, y)?.ok_or_else(|| no_density(&self.model))?;
             let designs = draws.designs();
@@ -279,7 +280,7 @@ mod tests {
         }
         let short = DensestFirst::new(Uniform { missing: 3, ..UNIFORM }, 20).unwrap();
         let error = short.propose(y.view(), 5, &mut stream()).unwrap_err().to_string();
-        assert_eq!(error, "invalid `model`: expected one that makes 20 proposals, found 17");
+        assert_eq!(error, "invalid `model`: expected proposals of shape (1, 20, 1), found (1, 17, 1)");
         for candidates in [0, usize::MAX] {
             let error = DensestFirst::new(UNIFORM, candidates).unwrap_err().to_string();
             assert!(error.contains("`candidates`"), "{error}");

@@ -24,7 +24,7 @@ pub(crate) struct Fitted<S> {
 ///
 /// Models that sample keep their proposals inside: a design beyond every one that was ever simulated is a tail
 /// of the network, not of the data, and many simulators have no answer to it. Such draws are drawn again, as long as they are
-/// few ([`DesignRange::redraws`]); what is still outside is moved to the nearest design inside.
+/// few ([`Redraws`](crate::redraws::Redraws)); what is still outside is moved to the nearest design inside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DesignRange {
     low: Vec<f64>,
@@ -39,16 +39,10 @@ impl DesignRange {
         Self { low: fold(f64::INFINITY, f64::min), high: fold(f64::NEG_INFINITY, f64::max) }
     }
 
-    /// How often the draws for one target may be drawn again, of `n`: a quarter of them, which bounds the cost of a model
-    /// that has not learnt its range.
-    pub(crate) fn redraws(n: usize) -> usize {
-        n.div_ceil(4)
-    }
-
-    /// Whether a variable of a design lies outside; NaN does not.
+    /// Whether a variable of a design lies outside; NaN does not, and one that never varied has no outside.
     pub(crate) fn is_outside(&self, design: ArrayView1<'_, f64>) -> bool {
         let ends = self.low.iter().zip(&self.high);
-        design.iter().zip(ends).any(|(value, (low, high))| value < low || value > high)
+        design.iter().zip(ends).any(|(value, (low, high))| low < high && (value < low || value > high))
     }
 
     /// Moves each design, (n, `dim_x`), to the nearest one inside; NaN stays NaN.
@@ -140,6 +134,10 @@ mod tests {
         assert_eq!(outside, [true, true, true]);
         range.keep_inside(&mut designs);
         assert!(designs.rows().into_iter().all(|row| !range.is_outside(row)));
+        let constant = DesignRange::of(array![[0.0, 5.0], [1.0, 5.0]].view());
+        assert!(
+            !constant.is_outside(array![0.5, 4.0].view()) && constant.is_outside(array![2.0, 5.0].view())
+        );
         assert_eq!(designs.slice(ndarray::s![..2, ..]), array![[0.0, 4.0], [0.5, 5.0]]);
         assert!(designs[[2, 0]].is_nan() && designs[[2, 1]] == 3.0);
         assert!(range.is_usable(2) && !range.is_usable(3));

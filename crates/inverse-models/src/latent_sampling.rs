@@ -9,6 +9,7 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::device::propose_backend;
 use crate::fitted::DesignRange;
 use crate::nn::repeated;
+use crate::redraws::Redraws;
 use crate::standardized_data::{array, tensor};
 
 /// No model makes more proposals for one target; a mistyped count fails with a message.
@@ -73,7 +74,7 @@ impl LatentSampler<'_> {
         let targets = self.y.transform(y)?;
         let mut streams = target_streams(y.nrows(), rng);
         let mut designs = Array2::zeros((y.nrows() * n, self.x.width()));
-        let mut redraws = vec![DesignRange::redraws(n); y.nrows()];
+        let mut redraws = vec![Redraws::new(n); y.nrows()];
         // First every row, then those outside, round by round: a target's draws do not depend on the others.
         let mut open: Vec<usize> = (0..designs.nrows()).collect();
         while !open.is_empty() {
@@ -84,11 +85,13 @@ impl LatentSampler<'_> {
                     designs.row_mut(*row).assign(&design);
                 }
             }
-            open.retain(|row| {
-                let again = self.range.is_outside(designs.row(*row)) && redraws[row / n] > 0;
-                redraws[row / n] -= usize::from(again);
-                again
+            open.retain(|row| self.range.is_outside(designs.row(*row)));
+            let of_targets = open.chunk_by(|a, b| a / n == b / n);
+            let chosen = of_targets.flat_map(|rows| {
+                let target = rows[0] / n;
+                redraws[target].choose(rows.to_vec(), &mut streams[target])
             });
+            open = chosen.collect();
         }
         self.range.keep_inside(&mut designs);
         let shape = (y.nrows(), n, self.x.width());

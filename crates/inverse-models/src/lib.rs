@@ -83,6 +83,7 @@ pub mod presets;
 mod proxy;
 mod proxy_file;
 mod proxy_simulator;
+mod redraws;
 mod refinement;
 mod registry;
 mod regression_network;

@@ -24,7 +24,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::device::{backend, propose_backend};
-use crate::fitted::{DesignRange, Fitted, check_count};
+use crate::fitted::{Fitted, check_count};
 use crate::gaussian_mixture::{Mixture, MixtureLayout};
 use crate::latent_sampling::{LARGEST_PROPOSAL_COUNT, target_streams};
 use crate::log_density::log_density;
@@ -35,6 +35,7 @@ use crate::nn::{
 use crate::presets::{
     PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
 };
+use crate::redraws::Redraws;
 use crate::registry::LoadableMethod;
 use crate::relabelling::{Relabeller, Relabelling};
 use crate::saved_model::{self, ModelFile, SavedModel, insert_network};
@@ -256,7 +257,7 @@ impl MixtureDensityNetworkModel {
     ) -> Result<Array2<f64>, InvalidArgument> {
         let Fitted { x, range, .. } = &self.fitted;
         let mut designs = Array2::zeros((n, self.dim_x()));
-        let (mut open, mut redraws) = ((0..n).collect::<Vec<_>>(), DesignRange::redraws(n));
+        let (mut open, mut redraws) = ((0..n).collect::<Vec<_>>(), Redraws::new(n));
         while !open.is_empty() {
             for row in &open {
                 designs.row_mut(*row).assign(&ArrayView1::from(&mixture.sample(stream)));
@@ -266,8 +267,7 @@ impl MixtureDensityNetworkModel {
                 designs.row_mut(*row).assign(&design);
             }
             open.retain(|row| range.is_outside(designs.row(*row)));
-            open.truncate(redraws);
-            redraws -= open.len();
+            open = redraws.choose(open, stream);
         }
         range.keep_inside(&mut designs);
         Ok(designs)

@@ -161,3 +161,24 @@ fn the_gradient_by_hand_is_that_of_candle_and_of_finite_differences() {
         check_gradient(&objective, &random_pairs(40, dim, 2));
     }
 }
+
+#[test]
+fn draws_outside_the_range_of_the_data_are_drawn_again() {
+    let x = Array2::from_shape_fn((400, 1), |(row, _)| row as f64 / 199.5 - 1.0);
+    let data = Dataset::new(x.clone(), x.mapv(|x| x * x)).unwrap();
+    let method = MixtureDensityNetwork::preset("parabola", Source::Quick).unwrap();
+    let model = method.fit(&data, &mut FitContext::new(0)).unwrap();
+    // Near the ends of x: some of the model's mass lies outside, less than a quarter.
+    let y = Array2::from_elem((1, 1), 0.85);
+    let step = 1e-3;
+    let beyond = Array2::from_shape_fn((2000, 1), |(row, _)| {
+        let distance = 1.0 + (row / 2) as f64 * step + step / 2.0;
+        if row % 2 == 0 { distance } else { -distance }
+    });
+    let repeated = Array2::from_elem((2000, 1), 0.85);
+    let log = model.log_density(beyond.view(), repeated.view()).unwrap().unwrap();
+    let outside: f64 = log.iter().map(|log| log.exp() * step).sum();
+    assert!((0.005..0.2).contains(&outside), "{outside}");
+    let proposals = model.propose(y.view(), 4000, &mut RandomStreams::new(1).stream("propose", 0)).unwrap();
+    assert!(proposals.designs().iter().all(|x| x.abs() < 1.0), "none had to be moved to an end");
+}

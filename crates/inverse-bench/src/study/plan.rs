@@ -20,8 +20,9 @@ use crate::{Cell, Stage, StudyArguments, StudyError};
 /// models.
 const STUDY_VERSION: u32 = 2;
 
-/// The same of trainings, which [`TRAINING_VERSION`] tells apart: finished ones stay.
-const TRAINING_STUDY_VERSION: u32 = 1;
+/// The same of trainings, which [`TRAINING_VERSION`] tells apart, and of reference posteriors, which know no method:
+/// finished ones stay.
+const LASTING_STUDY_VERSION: u32 = 1;
 
 /// Starts with which trainings are compared: enough to rank surrogates, a fraction of the final search.
 pub(crate) const VALIDATION_STARTS: usize = 250;
@@ -338,8 +339,8 @@ impl<'a> Planner<'a> {
         task: &'a dyn Task,
         work: Work<'a>,
     ) -> String {
-        let study_version =
-            if cell.stage == Stage::Training { TRAINING_STUDY_VERSION } else { STUDY_VERSION };
+        let lasting = matches!(cell.stage, Stage::Training | Stage::Reference);
+        let study_version = if lasting { LASTING_STUDY_VERSION } else { STUDY_VERSION };
         let identity = json!({
             "task": cell.task, "stage": cell.stage, "device": self.arguments.device().to_string(),
             "library_version": env!("CARGO_PKG_VERSION"), "study_version": study_version, "of": identity,
