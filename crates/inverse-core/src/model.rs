@@ -78,8 +78,8 @@ pub trait InverseModel: Send + Sync {
     /// log p̂(x | y) of each design under its own target, (pairs), in nats per unit of volume of x; `None`, the
     /// default, where the model has no density that it can evaluate.
     ///
-    /// It is the density that [`InverseModel::propose`] draws from, before a model that does so brings designs back to
-    /// where training designs were. Its mean over pairs that were held out scores a sampler without any draw: the higher,
+    /// It is the density that [`InverseModel::propose`] draws from, before a model that does so draws again, or moves inside,
+    /// what lies outside the range of the training designs. Its mean over pairs that were held out scores a sampler without any draw: the higher,
     /// the better. Pairs so far from the data that numbers overflow have −∞ or NaN.
     ///
     /// * `x`: designs, (pairs, `dim_x`); there may be none

@@ -167,9 +167,9 @@ impl RankStatistics {
     /// Ranks of the model's own density, one quantity: its [upper coverage](Self::upper_coverage) is that of regions of
     /// highest density. `None` where the model has no density.
     ///
-    /// The density is that of draws as they are made: of those that the model has since brought back to where training
-    /// designs were, it is the density there. Where they are many, regions of highest density look wider than they are. A
-    /// model that is deaf to measurements passes this, too.
+    /// The density is that of draws as they are made; a model may have drawn again, or moved inside, what lay outside the
+    /// range of its training designs. Where that was much, regions of highest density are not quite those of its
+    /// proposals. A model that is deaf to measurements passes this, too.
     ///
     /// * `x`: the true designs, (pairs, `dim_x`); `y`: their measurements, (pairs, `dim_y`)
     /// * `proposals`: of the model, for these measurements
