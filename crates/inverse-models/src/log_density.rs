@@ -1,6 +1,6 @@
 //! log p̂(x | y) in the data's units, from the density of standardised designs.
 
-use inverse_core::{InvalidArgument, ProposeError, check_pairs};
+use inverse_core::{ProposeError, check_pairs};
 use ndarray::{Array1, ArrayView2, Axis};
 
 use crate::device::propose_backend;
@@ -32,11 +32,8 @@ pub(crate) fn log_density<S>(
     let mut log = Vec::with_capacity(x.nrows());
     for (x, y) in groups {
         let (first, of_row) = runs(y);
-        let named = |name: &'static str| {
-            move |error: InvalidArgument| InvalidArgument { argument: name.into(), ..error }
-        };
-        let x = fitted.x.transform(x).map_err(named("x"))?;
-        let distinct = fitted.y.transform(y.select(Axis(0), &first).view()).map_err(named("y"))?;
+        let x = fitted.x.transform(x)?;
+        let distinct = fitted.y.transform(y.select(Axis(0), &first).view())?;
         let logs = tensor(distinct.view(), device)
             .and_then(|distinct| standard(x.view(), &Targets { distinct, of_row }))
             .map_err(propose_backend)?;
