@@ -6,7 +6,9 @@ use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
 use crate::simulator::check_dimension;
-use crate::{DataError, Domain, InvalidArgument, Symmetry, Task, check_matrix, with_symmetric_copies};
+use crate::{
+    DataError, Domain, InvalidArgument, MeasurementNoise, Symmetry, Task, check_matrix, with_symmetric_copies,
+};
 
 /// How many designs are drawn for one that is wanted, where most cannot be evaluated; and how often, at least, the prior
 /// is asked.
@@ -122,6 +124,35 @@ impl Dataset {
         }
         self.domain = domain;
         Ok(self)
+    }
+
+    /// Measures every design with noise: the same designs under measurements as noisy as those that a model will be asked
+    /// about; the domain stays.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidArgument`] where the noise is of another width than `y`, or answers in another shape or with a
+    /// value that is not finite.
+    ///
+    /// ```
+    /// use inverse_core::{Dataset, GaussianNoise, RandomStreams};
+    /// use ndarray::array;
+    ///
+    /// let exact = Dataset::new(array![[1.0], [2.0]], array![[10.0], [20.0]])?;
+    /// let measured = exact.measured(&GaussianNoise::new(&[0.5])?, &mut RandomStreams::new(1).stream("noise", 0))?;
+    /// assert!((measured.y()[[0, 0]] - 10.0).abs() < 5.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn measured(self, noise: &dyn MeasurementNoise, rng: &mut dyn Rng) -> Result<Self, DataError> {
+        if noise.dim_y() != self.y.ncols() {
+            let expected = format!("one of {} measured variables", self.y.ncols());
+            return Err(InvalidArgument::new("noise", expected, noise.dim_y()).into());
+        }
+        let y = noise.measure(self.y.view(), rng)?;
+        if y.dim() != self.y.dim() || y.iter().any(|value| !value.is_finite()) {
+            let expected = format!("one that gives finite measurements of shape {:?}", self.y.dim());
+            return Err(InvalidArgument::new("noise", expected, format!("shape {:?}", y.dim())).into());
+        }
+        Ok(Self { y: row_major(y), ..self })
     }
 
     /// Adds the symmetric copies of every design, under its measurements: pairs that cost no simulator call.

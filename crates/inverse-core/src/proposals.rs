@@ -14,6 +14,7 @@ const BLOCK_NUMBERS: usize = 1 << 22;
 pub struct Proposals {
     designs: Array3<f64>,
     predicted_errors: Option<Array2<f64>>,
+    moved_inside: Option<Array2<bool>>,
 }
 
 impl Proposals {
@@ -26,7 +27,7 @@ impl Proposals {
             let found = format!("shape {:?}", designs.dim());
             return Err(InvalidArgument::new("designs", "at least one target, proposal and variable", found));
         }
-        Ok(Self { designs, predicted_errors: None })
+        Ok(Self { designs, predicted_errors: None, moved_inside: None })
     }
 
     /// Adds the error that the model itself expects of each proposal, (targets, n), in units of y².
@@ -34,13 +35,28 @@ impl Proposals {
     /// # Errors
     /// [`InvalidArgument`] where the shape is not that of the designs.
     pub fn with_predicted_errors(mut self, errors: Array2<f64>) -> Result<Self, InvalidArgument> {
-        let (targets, n, _) = self.designs.dim();
-        if errors.dim() != (targets, n) {
-            let expected = format!("shape {:?}", (targets, n));
-            return Err(InvalidArgument::new("errors", expected, format!("{:?}", errors.dim())));
-        }
+        self.check_shape("errors", errors.dim())?;
         self.predicted_errors = Some(errors);
         Ok(self)
+    }
+
+    /// Says which designs are no draws of the model, (targets, n): what it drew lay outside the range of the training
+    /// designs, and was moved to the nearest design inside.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] where the shape is not that of the designs.
+    pub fn with_moved_inside(mut self, moved: Array2<bool>) -> Result<Self, InvalidArgument> {
+        self.check_shape("moved", moved.dim())?;
+        self.moved_inside = Some(moved);
+        Ok(self)
+    }
+
+    fn check_shape(&self, argument: &str, found: (usize, usize)) -> Result<(), InvalidArgument> {
+        let expected = (self.targets(), self.count());
+        if found == expected {
+            return Ok(());
+        }
+        Err(InvalidArgument::new(argument, format!("shape {expected:?}"), format!("{found:?}")))
     }
 
     /// Designs, (targets, n, `dim_x`).
@@ -51,6 +67,11 @@ impl Proposals {
     /// The model's own estimate of each proposal's squared error, (targets, n), where it has one.
     pub fn predicted_errors(&self) -> Option<ArrayView2<'_, f64>> {
         self.predicted_errors.as_ref().map(|errors| errors.view())
+    }
+
+    /// Which designs were moved inside the range of the training designs, (targets, n), where the model says so.
+    pub fn moved_inside(&self) -> Option<ArrayView2<'_, bool>> {
+        self.moved_inside.as_ref().map(|moved| moved.view())
     }
 
     /// Number of targets.
@@ -129,7 +150,13 @@ mod tests {
         assert_eq!(proposals.rank(1).unwrap(), array![[3.0, 4.0]]);
         assert!(proposals.rank(3).is_none());
         assert!(proposals.clone().with_predicted_errors(array![[0.0, 1.0]]).is_err());
-        assert!(proposals.with_predicted_errors(array![[0.0, 1.0, 2.0]]).is_ok());
+        assert!(proposals.clone().with_predicted_errors(array![[0.0, 1.0, 2.0]]).is_ok());
+        let error = proposals.clone().with_moved_inside(array![[true], [false], [false]]).unwrap_err();
+        assert_eq!(error.to_string(), "invalid `moved`: expected shape (1, 3), found (3, 1)");
+        let moved = array![[true, false, false]];
+        assert_eq!(proposals.moved_inside(), None);
+        let proposals = proposals.with_moved_inside(moved.clone()).unwrap();
+        assert_eq!(proposals.moved_inside(), Some(moved.view()));
         assert!(Proposals::new(Array3::zeros((1, 0, 2))).is_err());
     }
 

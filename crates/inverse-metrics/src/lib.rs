@@ -27,11 +27,13 @@
 //!
 //! Where a model should propose every solution and not only a good one, [`Mmd`] compares its proposals with a
 //! sample of the true posterior, which [`ReferencePosterior`] draws by rejection. [`RankStatistics`] asks the same of the pairs
-//! alone: whether the design behind a measurement looks like one more of the model's draws.
+//! alone: whether the design behind a measurement looks like one more of the model's draws. [`ImportanceWeights`] mend what is
+//! not quite right with them, where the model has a density and measurements have noise.
 
 mod best_designs;
 mod bootstrap;
 mod error;
+mod importance_weights;
 mod infinity;
 mod mmd;
 mod rank_statistics;
@@ -44,6 +46,7 @@ mod timed_resimulation;
 pub use best_designs::{BestDesigns, best_designs};
 pub use bootstrap::ConfidenceInterval;
 pub use error::MetricError;
+pub use importance_weights::ImportanceWeights;
 pub use mmd::{Mmd, MmdEstimator};
 pub use rank_statistics::RankStatistics;
 pub use reference_posterior::{PosteriorSample, ReferencePosterior};

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::{MetricError, ResimulationErrors};
 
 /// Designs simulated in one call; fixed, so that results do not depend on the number of threads.
-const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 
 /// Simulates every proposal and measures its squared error, averaged over the measured variables.
 ///
@@ -43,15 +43,8 @@ pub fn resimulate(
     proposals: &Proposals,
     y: ArrayView2<'_, f64>,
 ) -> Result<ResimulationErrors, MetricError> {
-    check_matrix("y", y, simulator.dim_y())?;
+    check_proposals(simulator, proposals, y)?;
     let (targets, count, dim_x) = proposals.designs().dim();
-    if y.nrows() != targets {
-        return Err(InvalidArgument::new("y", format!("{targets} targets, as proposals"), y.nrows()).into());
-    }
-    if dim_x != simulator.dim_x() {
-        let expected = format!("designs of {} variables", simulator.dim_x());
-        return Err(InvalidArgument::new("proposals", expected, dim_x).into());
-    }
     let designs = proposals.designs();
     let designs = designs
         .to_shape((targets * count, dim_x))
@@ -142,8 +135,29 @@ pub(crate) fn follow_search(
     ResimulationErrors::from_errors(errors.t().as_standard_layout().into_owned())
 }
 
+/// Whether proposals are designs of the simulator, and `y` holds one measurement for each of their targets.
+pub(crate) fn check_proposals(
+    simulator: &dyn Simulator,
+    proposals: &Proposals,
+    y: ArrayView2<'_, f64>,
+) -> Result<(), InvalidArgument> {
+    check_matrix("y", y, simulator.dim_y())?;
+    let (targets, _, dim_x) = proposals.designs().dim();
+    if y.nrows() != targets {
+        return Err(InvalidArgument::new("y", format!("{targets} targets, as proposals"), y.nrows()));
+    }
+    if dim_x != simulator.dim_x() {
+        let expected = format!("designs of {} variables", simulator.dim_x());
+        return Err(InvalidArgument::new("proposals", expected, dim_x));
+    }
+    Ok(())
+}
+
 /// Simulates the finite designs; the others get rows of NaN, because simulators refuse them.
-fn simulate_finite(simulator: &dyn Simulator, x: ArrayView2<'_, f64>) -> Result<Array2<f64>, MetricError> {
+pub(crate) fn simulate_finite(
+    simulator: &dyn Simulator,
+    x: ArrayView2<'_, f64>,
+) -> Result<Array2<f64>, MetricError> {
     let finite: Vec<usize> =
         (0..x.nrows()).filter(|row| x.row(*row).iter().all(|value| value.is_finite())).collect();
     let answers = simulator.simulate(x.select(Axis(0), &finite).view())?;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use inverse_core::{InvalidArgument, InverseModel, Proposals, ProposeError, check_request};
-use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis, s};
 use rand::Rng;
 
 use crate::fitted::check_count;
@@ -19,7 +19,9 @@ const GROUP_ROWS: usize = 1 << 18;
 /// without the simulator. The paper's r_1 of these methods is that of a single draw; this is one of ours.
 ///
 /// Candidates as many as proposals put the same draws in another order. More candidates leave unlikely draws out, and
-/// crowd the rest where the density is highest: better first proposals, fewer different ones.
+/// crowd the rest where the density is highest: better first proposals, fewer different ones. So they are no draws of the
+/// model's law any more, and [`log_density`](InverseModel::log_density) is `None`; that of the draws is
+/// [`model`](Self::model)'s.
 ///
 /// ```
 /// use inverse_core::{BoxPrior, Dataset, FitContext, FnSimulator, InverseModel, Method, RandomStreams, SimulatedTask};
@@ -34,11 +36,8 @@ const GROUP_ROWS: usize = 1 << 18;
 /// let model = DensestFirst::new(model, 100)?;
 /// let y = ndarray::array![[0.25]];
 /// let proposals = model.propose(y.view(), 10, &mut streams.stream("propose", 0))?;
-/// let density = |rank: usize| -> Result<f64, Box<dyn std::error::Error>> {
-///     let x = proposals.rank(rank).ok_or("no such rank")?;
-///     Ok(model.log_density(x, y.view())?.ok_or("no density")?[0])
-/// };
-/// assert!(density(0)? >= density(9)?);
+/// let log = proposals.log_density(model.model(), y.view())?.ok_or("no density")?;
+/// assert!(log[[0, 0]] >= log[[0, 9]]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -133,6 +132,7 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
         check_request(y, self.dim_y(), n, usize::MAX)?;
         let candidates = self.candidates.max(n);
         let mut designs = Array3::zeros((y.nrows(), n, self.dim_x()));
+        let mut known = Vec::new();
         let group = (GROUP_ROWS / candidates).max(1);
         let groups = y.axis_chunks_iter(Axis(0), group).zip(designs.axis_chunks_iter_mut(Axis(0), group));
         for (y, mut chosen) in groups {
@@ -146,25 +146,24 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
                 return Err(InvalidArgument::new("model", expected, found).into());
             }
             let logs = draws.log_density(&self.model, y)?.ok_or_else(|| no_density(&self.model))?;
-            let designs = draws.designs();
-            let targets = logs.rows().into_iter().zip(designs.outer_iter()).zip(chosen.outer_iter_mut());
-            for ((logs, draws), mut chosen) in targets {
-                for (mut slot, place) in chosen.rows_mut().into_iter().zip(highest(logs, n)) {
-                    slot.assign(&draws.row(place));
+            for (target, logs) in logs.rows().into_iter().enumerate() {
+                for (rank, place) in highest(logs, n).into_iter().enumerate() {
+                    chosen.slice_mut(s![target, rank, ..]).assign(&draws.designs().slice(s![
+                        target,
+                        place,
+                        ..
+                    ]));
+                    known.push(draws.moved_inside().map(|moved| moved[[target, place]]));
                 }
             }
         }
-        Ok(Proposals::new(designs)?)
-    }
-
-    /// That of the model's draws, whatever their order: where there are more candidates than proposals, these follow a
-    /// narrower law, whose calibration nothing promises.
-    fn log_density(
-        &self,
-        x: ArrayView2<'_, f64>,
-        y: ArrayView2<'_, f64>,
-    ) -> Result<Option<Array1<f64>>, ProposeError> {
-        self.model.log_density(x, y)
+        let proposals = Proposals::new(designs)?;
+        // In the order of the designs, and unknown as soon as one group's are.
+        let moved: Option<Vec<bool>> = known.into_iter().collect();
+        match moved.map(|moved| Array2::from_shape_vec((y.nrows(), n), moved)) {
+            Some(Ok(moved)) => Ok(proposals.with_moved_inside(moved)?),
+            _ => Ok(proposals),
+        }
     }
 }
 
@@ -172,7 +171,7 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
 mod tests {
     use inverse_core::testing::check_model;
     use inverse_core::{RandomStreams, check_pairs};
-    use ndarray::{array, s};
+    use ndarray::array;
     use rand::RngExt;
 
     use super::*;
@@ -186,6 +185,9 @@ mod tests {
         /// How many fewer it makes than it was asked for.
         missing: usize,
     }
+
+    /// What it says it has moved.
+    const MOVED_BELOW: f64 = 0.6;
 
     const UNIFORM: Uniform = Uniform { density: true, largest: usize::MAX, missing: 0 };
 
@@ -210,7 +212,9 @@ mod tests {
         ) -> Result<Proposals, ProposeError> {
             check_request(y, 1, n, self.largest)?;
             let shape = (y.nrows(), n - self.missing, 1);
-            Ok(Proposals::new(Array3::from_shape_simple_fn(shape, || rng.random()))?)
+            let proposals = Proposals::new(Array3::from_shape_simple_fn(shape, || rng.random()))?;
+            let moved = proposals.designs().remove_axis(Axis(2)).mapv(|x| x < MOVED_BELOW);
+            Ok(if self.density { proposals.with_moved_inside(moved)? } else { proposals })
         }
 
         fn log_density(
@@ -240,6 +244,9 @@ mod tests {
             expected.sort_by(|a, b| (a - y).abs().total_cmp(&(b - y).abs()));
             assert_eq!(proposals.iter().copied().collect::<Vec<_>>(), expected[..4]);
         }
+        let moved = proposals.designs().remove_axis(Axis(2)).mapv(|x| x < MOVED_BELOW);
+        assert!(moved.iter().any(|moved| *moved) && !moved.iter().all(|moved| *moved));
+        assert_eq!(proposals.moved_inside(), Some(moved.view()));
         // More proposals than candidates: all draws, in another order.
         let all = model.propose(y.view(), 60, &mut stream()).unwrap();
         assert_eq!(all.count(), 60);

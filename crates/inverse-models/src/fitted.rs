@@ -24,7 +24,7 @@ pub(crate) struct Fitted<S> {
 ///
 /// Models that sample keep their proposals inside: a design beyond every one that was ever simulated is a tail
 /// of the network, not of the data, and many simulators have no answer to it. Such draws are drawn again, as long as they are
-/// few ([`Redraws`](crate::redraws::Redraws)); what is still outside is moved to the nearest design inside.
+/// few ([`draw_inside`](crate::redraws::draw_inside)); what is still outside is moved to the nearest design inside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DesignRange {
     low: Vec<f64>,
@@ -39,14 +39,21 @@ impl DesignRange {
         Self { low: fold(f64::INFINITY, f64::min), high: fold(f64::NEG_INFINITY, f64::max) }
     }
 
+    /// `dim_x`.
+    pub(crate) fn width(&self) -> usize {
+        self.low.len()
+    }
+
     /// Whether a variable of a design lies outside; NaN does not, and one that never varied has no outside.
     pub(crate) fn is_outside(&self, design: ArrayView1<'_, f64>) -> bool {
         let ends = self.low.iter().zip(&self.high);
         design.iter().zip(ends).any(|(value, (low, high))| low < high && (value < low || value > high))
     }
 
-    /// Moves each design, (n, `dim_x`), to the nearest one inside; NaN stays NaN.
-    pub(crate) fn keep_inside(&self, designs: &mut Array2<f64>) {
+    /// Moves each design, (n, `dim_x`), to the nearest one inside, and says which were [outside](Self::is_outside); NaN
+    /// stays NaN.
+    pub(crate) fn keep_inside(&self, designs: &mut Array2<f64>) -> Vec<bool> {
+        let outside = designs.rows().into_iter().map(|design| self.is_outside(design)).collect();
         for mut design in designs.rows_mut() {
             for (value, (low, high)) in design.iter_mut().zip(self.low.iter().zip(&self.high)) {
                 // Not `clamp`, which refuses ends in the wrong order; a file's were checked.
@@ -54,6 +61,7 @@ impl DesignRange {
                 *value = if *value > *high { *high } else { *value };
             }
         }
+        outside
     }
 
     fn is_usable(&self, dim_x: usize) -> bool {
@@ -132,7 +140,7 @@ mod tests {
         let mut designs = array![[-1.0, 4.0], [0.5, 9.0], [f64::NAN, 1.0]];
         let outside: Vec<bool> = designs.rows().into_iter().map(|row| range.is_outside(row)).collect();
         assert_eq!(outside, [true, true, true]);
-        range.keep_inside(&mut designs);
+        assert_eq!(range.keep_inside(&mut designs), outside);
         assert!(designs.rows().into_iter().all(|row| !range.is_outside(row)));
         let constant = DesignRange::of(array![[0.0, 5.0], [1.0, 5.0]].view());
         assert!(

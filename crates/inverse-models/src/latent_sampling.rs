@@ -9,14 +9,11 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::device::propose_backend;
 use crate::fitted::DesignRange;
 use crate::nn::repeated;
-use crate::redraws::Redraws;
+use crate::redraws::draw_inside;
 use crate::standardized_data::{array, tensor};
 
 /// No model makes more proposals for one target; a mistyped count fails with a message.
 pub(crate) const LARGEST_PROPOSAL_COUNT: usize = 1 << 20;
-
-/// Rows that are decoded together: it bounds the memory whatever the number of targets.
-const GROUP_ROWS: usize = 1 << 14;
 
 /// Independent draws of N(0, 1).
 pub(crate) fn standard_normal(
@@ -73,31 +70,9 @@ impl LatentSampler<'_> {
         check_request(y, self.y.width(), n, LARGEST_PROPOSAL_COUNT)?;
         let targets = self.y.transform(y)?;
         let mut streams = target_streams(y.nrows(), rng);
-        let mut designs = Array2::zeros((y.nrows() * n, self.x.width()));
-        let mut redraws = vec![Redraws::new(n); y.nrows()];
-        // First every row, then those outside, round by round: a target's draws do not depend on the others.
-        let mut open: Vec<usize> = (0..designs.nrows()).collect();
-        while !open.is_empty() {
-            for rows in open.chunks(GROUP_ROWS) {
-                let of_target: Vec<usize> = rows.iter().map(|row| row / n).collect();
-                let decoded = self.draw(&of_target, targets.view(), &mut streams, &decode)?;
-                for (row, design) in rows.iter().zip(decoded.rows()) {
-                    designs.row_mut(*row).assign(&design);
-                }
-            }
-            open.retain(|row| self.range.is_outside(designs.row(*row)));
-            let of_targets = open.chunk_by(|a, b| a / n == b / n);
-            let chosen = of_targets.flat_map(|rows| {
-                let target = rows[0] / n;
-                redraws[target].choose(rows.to_vec(), &mut streams[target])
-            });
-            open = chosen.collect();
-        }
-        self.range.keep_inside(&mut designs);
-        let shape = (y.nrows(), n, self.x.width());
-        let designs =
-            designs.into_shape_with_order(shape).map_err(|error| ProposeError::Backend(Box::new(error)))?;
-        Ok(Proposals::new(designs)?)
+        draw_inside(self.range, n, &mut streams, |of_target, streams| {
+            self.draw(of_target, targets.view(), streams, &decode)
+        })
     }
 
     /// One draw for each of the targets `of_target`, in ascending order, in the data's units.

@@ -35,7 +35,7 @@ use crate::nn::{
 use crate::presets::{
     PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
 };
-use crate::redraws::Redraws;
+use crate::redraws::draw_inside;
 use crate::registry::LoadableMethod;
 use crate::relabelling::{Relabeller, Relabelling};
 use crate::saved_model::{self, ModelFile, SavedModel, insert_network};
@@ -248,31 +248,6 @@ impl MixtureDensityNetworkModel {
         &self.fitted.settings
     }
 
-    /// Draws of one mixture, (n, `dim_x`), in the data's units.
-    fn draws(
-        &self,
-        mixture: &Mixture,
-        n: usize,
-        stream: &mut Stream,
-    ) -> Result<Array2<f64>, InvalidArgument> {
-        let Fitted { x, range, .. } = &self.fitted;
-        let mut designs = Array2::zeros((n, self.dim_x()));
-        let (mut open, mut redraws) = ((0..n).collect::<Vec<_>>(), Redraws::new(n));
-        while !open.is_empty() {
-            for row in &open {
-                designs.row_mut(*row).assign(&ArrayView1::from(&mixture.sample(stream)));
-            }
-            let units = x.inverse(designs.select(Axis(0), &open).view())?;
-            for (row, design) in open.iter().zip(units.rows()) {
-                designs.row_mut(*row).assign(&design);
-            }
-            open.retain(|row| range.is_outside(designs.row(*row)));
-            open = redraws.choose(open, stream);
-        }
-        range.keep_inside(&mut designs);
-        Ok(designs)
-    }
-
     /// Loads an MDN; [`load`](crate::load) loads any model.
     ///
     /// # Errors
@@ -311,13 +286,14 @@ impl InverseModel for MixtureDensityNetworkModel {
             .and_then(|y| self.network.forward(&y))
             .and_then(|outputs| array(&outputs))
             .map_err(propose_backend)?;
-        let mut designs = Array3::zeros((y.nrows(), n, self.dim_x()));
-        let streams = target_streams(y.nrows(), rng);
-        let targets = designs.axis_iter_mut(Axis(0)).zip(outputs.rows()).zip(streams);
-        for ((mut designs, output), mut stream) in targets {
-            designs.assign(&self.draws(&self.layout.mixture(output), n, &mut stream)?);
-        }
-        Ok(Proposals::new(designs)?)
+        let mixtures: Vec<_> = outputs.rows().into_iter().map(|row| self.layout.mixture(row)).collect();
+        draw_inside(&self.fitted.range, n, &mut target_streams(y.nrows(), rng), |of_target, streams| {
+            let mut draws = Array2::zeros((of_target.len(), self.dim_x()));
+            for (mut row, target) in draws.rows_mut().into_iter().zip(of_target) {
+                row.assign(&ArrayView1::from(&mixtures[*target].sample(&mut streams[*target])));
+            }
+            Ok(self.fitted.x.inverse(draws.view())?)
+        })
     }
 
     fn log_density(

@@ -2,7 +2,8 @@
 
 use ndarray::{Array1, ArrayView2, Axis, concatenate, s};
 
-use super::Nonconformance;
+use super::density_scale::{DRAWS, DensityScale};
+use super::{Nonconformance, caught};
 use crate::{InverseModel, RandomStreams};
 
 /// What rounding may change in a log-density where other pairs stand beside: networks compute in `f32`, in sums whose
@@ -27,7 +28,38 @@ pub(super) fn checks(
         return;
     };
     values(report, model, (x, targets), &all);
+    scale(report, model, targets, seed);
     refusals(report, model, x, targets);
+}
+
+/// Whether draws for the first target follow their density.
+fn scale(report: &mut Nonconformance, model: &dyn InverseModel, targets: ArrayView2<'_, f64>, seed: u64) {
+    let mut rng = RandomStreams::new(seed).stream("conformance", 5);
+    let target = targets.slice(s![..1, ..]);
+    // A model may refuse as many; what is wrong with proposals or densities themselves is another check's finding.
+    let Ok(Ok(proposals)) = caught(|| model.propose(target, DRAWS, &mut rng)) else { return };
+    if proposals.designs().dim() != (1, DRAWS, model.dim_x()) {
+        return;
+    }
+    let draws = proposals.designs();
+    let draws = draws.index_axis(Axis(0), 0);
+    let is_draw = |row: &usize| {
+        let moved = proposals.moved_inside().is_some_and(|moved| moved[[0, *row]]);
+        !moved && draws.row(*row).iter().all(|value| value.is_finite())
+    };
+    let draws = draws.select(Axis(0), &(0..DRAWS).filter(is_draw).collect::<Vec<_>>());
+    let density = |x: ArrayView2<'_, f64>| {
+        let y = targets.select(Axis(0), &vec![0; x.nrows()]);
+        caught(|| model.log_density(x, y.view()).ok().flatten())
+    };
+    let Ok(Some(scale)) = DensityScale::estimate(draws.view(), density, &mut rng) else { return };
+    report.require(
+        !scale.excludes(0.5, 2.0),
+        "log_density of proposals",
+        "that of the draws, within a factor of two",
+        format!("about {:.3} times it", scale.factor()),
+        "give log p(x | y) per unit of volume of x, in the data's units",
+    );
 }
 
 fn values(
@@ -108,7 +140,7 @@ fn refusals(
 #[cfg(test)]
 mod tests {
     use ndarray::{Array3, array};
-    use rand::Rng;
+    use rand::{Rng, RngExt};
 
     use crate::testing::check_model;
     use crate::{InverseModel, Proposals, ProposeError, check_pairs, check_request};
@@ -161,6 +193,79 @@ mod tests {
                 "silent" if x.nrows() == 0 => return Ok(None),
                 _ => log,
             }))
+        }
+    }
+
+    /// Draws from the unit interval above its target; with one flaw or none.
+    struct Interval(&'static str);
+
+    impl InverseModel for Interval {
+        fn name(&self) -> &'static str {
+            "interval"
+        }
+
+        fn dim_x(&self) -> usize {
+            1
+        }
+
+        fn dim_y(&self) -> usize {
+            1
+        }
+
+        fn propose(
+            &self,
+            y: ArrayView2<'_, f64>,
+            n: usize,
+            rng: &mut dyn Rng,
+        ) -> Result<Proposals, ProposeError> {
+            check_request(y, 1, n, if self.0 == "limited" { 100 } else { usize::MAX })?;
+            let mut designs = Array3::zeros((y.nrows(), n, 1));
+            for (mut designs, y) in designs.outer_iter_mut().zip(&y) {
+                let mut stream = RandomStreams::new(rng.next_u64()).stream("interval", 0);
+                designs.mapv_inplace(|_: f64| y + stream.random::<f64>());
+            }
+            if !self.0.contains("moving") {
+                return Ok(Proposals::new(designs)?);
+            }
+            // A fifth lies outside of the range that it keeps to.
+            let end = y[[0, 0]] + 0.8;
+            let moved = designs.index_axis(Axis(2), 0).mapv(|x| x > end);
+            let proposals = Proposals::new(designs.mapv(|x: f64| x.min(end)))?;
+            Ok(if self.0.contains("silently") { proposals } else { proposals.with_moved_inside(moved)? })
+        }
+
+        fn log_density(
+            &self,
+            x: ArrayView2<'_, f64>,
+            y: ArrayView2<'_, f64>,
+        ) -> Result<Option<Array1<f64>>, ProposeError> {
+            check_pairs(x, y, (1, 1))?;
+            let inside = (&x - &y).remove_axis(Axis(1)).mapv(|place| (0.0..1.0).contains(&place));
+            let log = match self.0 {
+                "unscaled" | "limited" | "moving, unscaled" => 5.0_f64.ln(),
+                _ => 0.0,
+            };
+            Ok(Some(inside.mapv(|inside| if inside { log } else { f64::NEG_INFINITY })))
+        }
+    }
+
+    fn interval_findings(flaw: &'static str) -> String {
+        let report = check_model(&Interval(flaw), array![[0.5], [1.5], [2.5]].view(), 1);
+        report.err().map(|report| report.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_density_of_other_draws_is_found() {
+        for sound in ["none", "moving", "silently moving", "limited"] {
+            // A draw that was moved without a word repeats another: too many for a density at all.
+            assert_eq!(interval_findings(sound), "", "{sound}");
+        }
+        // Draws that are kept to a range leave out what the density has beyond: a fifth.
+        for (flaw, factor) in [("unscaled", 5), ("moving, unscaled", 4)] {
+            let report = interval_findings(flaw);
+            let words = "log_density of proposals: expected that of the draws, within a factor of two";
+            let found = report.contains(words) && report.contains(&format!("came about {factor}."));
+            assert!(found, "{flaw}: {report}");
         }
     }
 

@@ -13,9 +13,11 @@
 //! ```
 
 mod density;
+mod density_scale;
 mod jacobian;
 mod method;
 mod model;
+mod noise;
 mod prior;
 mod search;
 mod simulator;
@@ -30,6 +32,7 @@ use crate::{InvalidArgument, ProposeError, SimulationError};
 pub use jacobian::check_differentiable;
 pub use method::check_method;
 pub use model::check_model;
+pub use noise::check_noise;
 pub use prior::check_prior;
 pub use search::check_search;
 pub use simulator::check_simulator;
@@ -119,6 +122,12 @@ impl std::error::Error for Nonconformance {}
 /// Errors that may say that an argument was refused.
 trait Refusal {
     fn invalid_argument(&self) -> Option<&InvalidArgument>;
+}
+
+impl Refusal for InvalidArgument {
+    fn invalid_argument(&self) -> Option<&InvalidArgument> {
+        Some(self)
+    }
 }
 
 impl Refusal for SimulationError {

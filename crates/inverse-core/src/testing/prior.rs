@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 
-use super::Nonconformance;
+use super::density_scale::{DRAWS, DensityScale};
+use super::{Nonconformance, caught};
 use crate::{Prior, RandomStreams};
 
 /// Designs drawn for the checks.
@@ -21,7 +22,8 @@ const INSIDE: f64 = 0.6;
 /// * samples that depend on the generator that is passed in, and on nothing else; samples that are all equal are not
 ///   compared with those of another stream
 /// * a domain of `dim_x` variables that holds most samples
-/// * a log-density, where there is one, finite on samples and negative infinity at designs of another width
+/// * a log-density, where there is one, finite on samples and negative infinity at designs of another width; of priors
+///   without discrete variables also that samples follow it, as far as a factor between them shows (5,500 samples)
 ///
 /// # Errors
 /// [`Nonconformance`] that lists every finding.
@@ -94,6 +96,7 @@ pub(super) fn samples(
     }
     inside(report, prior, x.view());
     density(report, prior, x.view());
+    scale(report, prior, dim_x, seed);
     Some(x)
 }
 
@@ -139,6 +142,27 @@ fn density(report: &mut Nonconformance, prior: &dyn Prior, x: ArrayView2<'_, f64
     }
 }
 
+/// Whether samples follow the density.
+fn scale(report: &mut Nonconformance, prior: &dyn Prior, dim_x: usize, seed: u64) {
+    let streams = RandomStreams::new(seed);
+    let samples = || Ok::<_, Infallible>(prior.sample(DRAWS, &mut streams.stream("conformance", 2)));
+    let Some(x) = report.expect(&format!("prior, {DRAWS} samples"), samples) else { return };
+    // What is wrong with samples and densities themselves is another check's finding.
+    if x.dim() != (DRAWS, dim_x) || x.iter().any(|value| !value.is_finite()) {
+        return;
+    }
+    let density = |x: ArrayView2<'_, f64>| caught(|| prior.log_density(x));
+    let estimate = DensityScale::estimate(x.view(), density, &mut streams.stream("conformance", 3));
+    let Ok(Some(scale)) = estimate else { return };
+    report.require(
+        !scale.excludes(1.0, 1.0),
+        "log_density",
+        "that of the prior's samples",
+        format!("about {:.3} times it", scale.factor()),
+        "sample and log_density must describe one distribution, per unit of volume of x",
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -181,6 +205,7 @@ mod tests {
                 "empty" => assert!(n > 0, "nothing to draw"),
                 "short" => return self.1.sample(n.min(1), rng),
                 "shifted" => return x + 0.7,
+                "narrow" => return x * 0.5 + 0.25,
                 "infinite" => return x / 0.0,
                 "moody" => return x * 0.5 + self.2.fetch_add(1, Ordering::SeqCst) as f64 * 1e-3,
                 "frozen" => return self.1.sample(n, &mut RandomStreams::new(0).stream("frozen", 0)),
@@ -199,6 +224,7 @@ mod tests {
                 "broad" => Some(Array1::zeros(x.nrows())),
                 "brittle" => Some(self.1.log_density(x.view()).filter(|_| x.ncols() == 1).unwrap()),
                 "impossible" => Some(Array1::from_elem(x.nrows(), f64::NEG_INFINITY)),
+                "unscaled" => self.1.log_density(x).map(|log| log + 2.0_f64.ln()),
                 _ => self.1.log_density(x),
             }
         }
@@ -224,6 +250,8 @@ mod tests {
             ("broad", "log_density of another width: expected negative infinity, came 0"),
             ("brittle", "log_density of another width: expected an answer, came"),
             ("impossible", "log_density: expected finite values at the prior's own samples"),
+            ("unscaled", "log_density: expected that of the prior's samples, came about 2.0"),
+            ("narrow", "log_density: expected that of the prior's samples, came about 0.5"),
         ] {
             let report = findings(flaw, 1);
             assert!(report.contains(words), "{flaw}: {report}");
