@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use inverse_core::{InvalidArgument, InverseModel, Proposals, ProposeError, check_request};
-use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis, s};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis, s};
 use rand::Rng;
 
 use crate::fitted::check_count;
@@ -171,7 +171,7 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
 mod tests {
     use inverse_core::testing::check_model;
     use inverse_core::{RandomStreams, check_pairs};
-    use ndarray::array;
+    use ndarray::{Array1, array};
     use rand::RngExt;
 
     use super::*;

@@ -105,6 +105,7 @@ mod tests {
     use ndarray::{Array1, array, concatenate, s};
 
     use super::*;
+    use crate::redraws::GROUP_ROWS;
 
     /// Proposals that are the latents themselves, one variable, within ± `end`, and how many were drawn.
     fn propose(y: &Array2<f64>, n: usize, end: f64) -> (Array1<f64>, usize) {

@@ -18,14 +18,14 @@ use inverse_core::{
     Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, Method, Proposals, ProposeError,
     Stream, check_request,
 };
-use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::device::{backend, propose_backend};
 use crate::fitted::{Fitted, check_count};
-use crate::gaussian_mixture::{Mixture, MixtureLayout};
+use crate::gaussian_mixture::MixtureLayout;
 use crate::latent_sampling::{LARGEST_PROPOSAL_COUNT, target_streams};
 use crate::log_density::log_density;
 use crate::nn::{

@@ -7,7 +7,7 @@ use rand::seq::index;
 use crate::fitted::DesignRange;
 
 /// Rows that are drawn together: it bounds the memory whatever the number of targets.
-const GROUP_ROWS: usize = 1 << 14;
+pub(crate) const GROUP_ROWS: usize = 1 << 14;
 
 /// `n` draws for each target, as long as [`Redraws`] lasts inside `range`, and moved there where it does not.
 ///
