@@ -15,8 +15,8 @@
 //! variables: below the diagonal draws are too narrow, above it too broad.
 //!
 //! The first row of a task is no method: draws from the prior, deaf to measurements. The last columns are the mean of
-//! log p̂(x | y) over the pairs, in nats per unit of volume of x, and the share of proposals at an end of a variable's
-//! range: those that were moved inside, and the ends of each method's proposals themselves.
+//! log p̂(x | y) over the pairs, in nats per unit of volume of x, and the share of proposals that were moved inside the
+//! range of the training designs.
 
 use std::process::ExitCode;
 
@@ -25,10 +25,10 @@ use inverse::bench::{
     LineFigure, LinePanel, Series, Study, StudyArguments, StudyError, Table, exit_code, scientific,
 };
 use inverse::core::{InvalidArgument, LARGEST_PAIRS};
-use inverse::metrics::{MetricError, RankStatistics};
+use inverse::metrics::RankStatistics;
 use inverse::models::{AnyMethod, method_by_name};
 use inverse::prelude::*;
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array2, Array3, ArrayView2};
 use rand::Rng;
 use serde::Serialize;
 
@@ -60,9 +60,8 @@ struct Row {
     highest_density_50: Option<f64>,
     highest_density_90: Option<f64>,
     log_density: Option<f64>,
-    /// Share of proposals with a variable at an end of what was ever proposed: the ends themselves, and all that was moved
-    /// inside the range of the training designs.
-    at_the_ends: f64,
+    /// Share of proposals that were moved inside the range of the training designs; empty where a method does not say.
+    moved_inside: Option<f64>,
 }
 
 /// What the ranks of one method on one task say.
@@ -102,53 +101,29 @@ impl Pairs {
         };
         let coverage = (0..=20).map(|step| {
             let credibility = f64::from(step) / 20.0;
-            Ok((credibility, mean_coverage(&variables, x.ncols(), credibility)?))
+            Ok((credibility, variables.mean_central_coverage(credibility)?))
         });
         let coverage = coverage.collect::<Result<_, StudyError>>()?;
         let row = Row {
             task: self.task.clone(),
             method: method.to_owned(),
-            p_variables: least_p_value(&variables, x.ncols())?,
+            p_variables: variables.least_p_value()?,
             p_distance: distances.uniformity_p_value(0)?,
             p_density: densities.as_ref().map(|ranks| ranks.uniformity_p_value(0)).transpose()?,
-            central_50: mean_coverage(&variables, x.ncols(), 0.5)?,
-            central_90: mean_coverage(&variables, x.ncols(), 0.9)?,
+            central_50: variables.mean_central_coverage(0.5)?,
+            central_90: variables.mean_central_coverage(0.9)?,
             highest_density_50: upper(0.5)?,
             highest_density_90: upper(0.9)?,
             log_density: log.and_then(|log| log.mean()),
-            at_the_ends: at_the_ends(proposals),
+            moved_inside: moved_inside(proposals),
         };
         Ok(Outcome { row, coverage })
     }
 }
 
-/// What is moved inside ends at the least or the largest value of a variable, where a draw hardly ever falls.
-fn at_the_ends(proposals: &Proposals) -> f64 {
-    let designs = proposals.designs();
-    let fold = |start: f64, choose: fn(f64, f64) -> f64| -> Vec<f64> {
-        designs
-            .axis_iter(Axis(2))
-            .map(|values| values.fold(start, |end, value| choose(end, *value)))
-            .collect()
-    };
-    let (low, high) = (fold(f64::INFINITY, f64::min), fold(f64::NEG_INFINITY, f64::max));
-    let moved = designs.lanes(Axis(2)).into_iter().filter(|design| {
-        design.iter().zip(low.iter().zip(&high)).any(|(value, (low, high))| value == low || value == high)
-    });
-    moved.count() as f64 / (proposals.targets() * proposals.count()) as f64
-}
-
-fn least_p_value(ranks: &RankStatistics, variables: usize) -> Result<f64, MetricError> {
-    (0..variables).try_fold(1.0_f64, |least, variable| {
-        Ok(least.min(ranks.uniformity_p_value(variable)? * variables as f64))
-    })
-}
-
-fn mean_coverage(ranks: &RankStatistics, variables: usize, credibility: f64) -> Result<f64, MetricError> {
-    let sum = (0..variables).try_fold(0.0, |sum, variable| {
-        Ok::<_, MetricError>(sum + ranks.central_coverage(variable, credibility)?)
-    })?;
-    Ok(sum / variables as f64)
+fn moved_inside(proposals: &Proposals) -> Option<f64> {
+    let moved = proposals.moved_inside()?;
+    Some(moved.iter().filter(|moved| **moved).count() as f64 / moved.len() as f64)
 }
 
 /// Draws from the prior for every pair.
@@ -200,7 +175,7 @@ fn table(rows: &[Row]) -> Table {
         "densest 50%",
         "densest 90%",
         "log density",
-        "at the ends",
+        "moved inside",
     ]);
     let percent =
         |share: Option<f64>| share.map(|share| format!("{:.1}%", 100.0 * share)).unwrap_or_default();
@@ -216,7 +191,7 @@ fn table(rows: &[Row]) -> Table {
             percent(row.highest_density_50),
             percent(row.highest_density_90),
             row.log_density.map(|log| format!("{log:.2}")).unwrap_or_default(),
-            percent(Some(row.at_the_ends)),
+            percent(row.moved_inside),
         ]);
     }
     table

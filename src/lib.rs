@@ -30,12 +30,12 @@ pub use {
 /// Everything that a first program needs.
 pub mod prelude {
     pub use inverse_core::{
-        BoxPrior, Dataset, Device, DifferentiableSimulator, Domain, FitContext, FnSimulator,
-        IndependentPrior, InverseModel, Marginal, Method, Prior, Proposals, RandomStreams, Search,
-        SimulatedTask, Simulator, Task,
+        BoxPrior, Dataset, Device, DifferentiableSimulator, Domain, FitContext, FnSimulator, GaussianNoise,
+        IndependentPrior, InverseModel, Marginal, MeasurementNoise, Method, Prior, Proposals, RandomStreams,
+        Search, SimulatedTask, Simulator, Task,
     };
     pub use inverse_metrics::{
-        RankStatistics, ResimulationErrors, best_designs, resimulate, resimulate_search,
+        ImportanceWeights, RankStatistics, ResimulationErrors, best_designs, resimulate, resimulate_search,
     };
     pub use inverse_models::presets::{PresetMethod, Source};
     pub use inverse_models::{

@@ -253,6 +253,17 @@ impl RankStatistics {
         Ok(law.sf(terms.sum()))
     }
 
+    /// The p-value of all quantities together: the least of theirs times their number (Bonferroni's bound), at most 1.
+    ///
+    /// # Errors
+    /// [`MetricError::InvalidArgument`] where there are fewer than 10 pairs.
+    pub fn least_p_value(&self) -> Result<f64, MetricError> {
+        let quantities = self.ranks.ncols();
+        (0..quantities).try_fold(1.0_f64, |least, quantity| {
+            Ok(least.min(self.uniformity_p_value(quantity)? * quantities as f64))
+        })
+    }
+
     /// The share of pairs whose true value lies in the middle part of the draws: near `credibility` where draws are right,
     /// less where they are too narrow, more where they are too broad.
     ///
@@ -262,6 +273,18 @@ impl RankStatistics {
     /// [`MetricError::InvalidArgument`] where there is no such quantity, or `credibility` is not a number from 0 to 1.
     pub fn central_coverage(&self, quantity: usize, credibility: f64) -> Result<f64, MetricError> {
         self.share(quantity, credibility, |place| (2.0 * place - 1.0).abs() <= credibility)
+    }
+
+    /// The mean of the [central coverages](Self::central_coverage) of all quantities.
+    ///
+    /// # Errors
+    /// [`MetricError::InvalidArgument`] where `credibility` is not a number from 0 to 1.
+    pub fn mean_central_coverage(&self, credibility: f64) -> Result<f64, MetricError> {
+        let quantities = self.ranks.ncols();
+        let sum = (0..quantities).try_fold(0.0, |sum, quantity| {
+            Ok::<_, MetricError>(sum + self.central_coverage(quantity, credibility)?)
+        })?;
+        Ok(sum / quantities as f64)
     }
 
     /// The share of pairs whose true value lies in the upper part of the draws, those of the highest values.

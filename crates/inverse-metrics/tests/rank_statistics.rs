@@ -3,7 +3,7 @@
 
 use inverse_core::{InverseModel, Proposals, ProposeError, RandomStreams, Stream};
 use inverse_metrics::RankStatistics;
-use ndarray::{Array1, Array2, Array3, ArrayView2, array};
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, array};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -54,7 +54,9 @@ fn draws_of_the_true_posterior_have_uniform_ranks() {
     let ranks = of_variables(1.0, 0.0);
     assert_eq!((ranks.ranks().dim(), ranks.draws()), ((PAIRS, 2), DRAWS));
     for variable in 0..2 {
-        assert!(ranks.uniformity_p_value(variable).unwrap() > 1e-3);
+        let p_value = ranks.uniformity_p_value(variable).unwrap();
+        assert!(p_value > 1e-3);
+        assert!(ranks.least_p_value().unwrap() <= 2.0 * p_value);
         for credibility in [0.1, 0.5, 0.9] {
             assert_near(ranks.central_coverage(variable, credibility).unwrap(), credibility);
             assert_near(ranks.upper_coverage(variable, credibility).unwrap(), credibility);
@@ -82,6 +84,32 @@ fn coverage_is_that_of_the_normal_law() {
     assert_near(1.0 - ranks.upper_coverage(0, 0.5).unwrap(), 0.8413);
     assert_near(ranks.lower_coverage(0, 0.5).unwrap(), 0.8413);
     assert!(ranks.uniformity_p_value(0).unwrap() < 1e-12);
+}
+
+#[test]
+fn quantities_are_summed_up() {
+    // The first is off and the second is right.
+    let truth = Array2::from_shape_fn(
+        (100, 2),
+        |(pair, quantity)| {
+            if quantity == 0 { 2.0 } else { (pair % 4) as f64 - 0.5 }
+        },
+    );
+    let draws = Array3::from_shape_fn((100, 3, 2), |(_, draw, _)| draw as f64);
+    let ranks = RankStatistics::of_quantities(truth.view(), draws.view(), &mut stream("ties")).unwrap();
+    let p_values = [0, 1].map(|quantity| ranks.uniformity_p_value(quantity).unwrap());
+    assert!(p_values[0] < 1e-9 && p_values[1] == 1.0);
+    assert_eq!(ranks.least_p_value().unwrap(), 2.0 * p_values[0]);
+    let shares = [0, 1].map(|quantity| ranks.central_coverage(quantity, 0.5).unwrap());
+    assert!(shares[0] != shares[1]);
+    assert_eq!(ranks.mean_central_coverage(0.5).unwrap(), f64::midpoint(shares[0], shares[1]));
+    assert!(ranks.mean_central_coverage(2.0).unwrap_err().to_string().contains("`credibility`"));
+    let few = RankStatistics::of_quantities(
+        truth.view().split_at(Axis(0), 9).0,
+        draws.view().split_at(Axis(0), 9).0,
+        &mut stream("ties"),
+    );
+    assert!(few.unwrap().least_p_value().unwrap_err().to_string().contains("`pairs`"));
 }
 
 #[test]
