@@ -1,22 +1,28 @@
 //! Posteriors of noisy measurements: as MDN and cINN have learnt them, and as importance weights mend them.
 //!
-//! `cargo run --release --example noisy_measurements [-- --task D1 --noise 0.05]`
+//! `cargo run --release --example noisy_measurements [-- --task D3 --noise 0.05]`
 //!
 //! Both methods train on measurements with Gaussian noise, of a share of each output's standard deviation, and draw designs
-//! for new ones. Weights p(x) p(y | f(x)) / p̂(x | y) cost one simulation a draw; from the draws, as often as they say, as many are
-//! taken as without them. Each line ranks true designs as `calibration` does:
+//! for new ones. Weights p(x) p(y | f(x)) / p̂(x | y) cost one simulation a draw, at most. The true design of each measurement is
+//! ranked among so many draws as they came, and among as many that are taken again, each as often as its weight says:
 //!
 //! * each variable of x: the least p-value of them all, times their number;
 //! * the distance from the training design whose measurement is nearest;
 //! * the share of true values in the middle part of the draws, a mean over the variables.
 //!
-//! The last columns are the effective sample size: its median over the measurements, of all draws that were weighed, and
-//! the share of measurements where it is below 100. All is fit to be drawn from scratch: trainings are not kept.
+//! The last columns are the effective sample size of all draws: its median over the measurements, and the share of
+//! measurements where it is below 100. Measurements of which no draw counts have no weighed draws to rank, and are left out of
+//! that line. Tasks with discrete variables (D1) are left out: a probability is no density.
+//!
+//! Of the options of studies, `--profile`, `--task`, `--method`, `--seed`, `--device`, `--quiet` and `--out` count. Every run
+//! trains anew.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use inverse::bench::{Study, StudyArguments, StudyError, Table, exit_code, scientific};
+use inverse::bench::{
+    EpochProgress, Progress, Study, StudyArguments, StudyError, Table, exit_code, scientific,
+};
 use inverse::core::{InvalidArgument, LARGEST_PAIRS};
 use inverse::prelude::*;
 use ndarray::{Array2, Axis, s};
@@ -30,7 +36,7 @@ const FEW: f64 = 100.0;
 struct Arguments {
     #[command(flatten)]
     study: StudyArguments,
-    /// Standard deviation of the noise of each output, in those of the output.
+    /// Standard deviation of each output's noise, as a share of the output's own.
     #[arg(long, default_value_t = 0.05)]
     noise: f64,
     /// New pairs a task.
@@ -39,7 +45,7 @@ struct Arguments {
     /// Draws a pair that are weighed.
     #[arg(long, default_value_t = 5000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     draws: usize,
-    /// Of them, how many are ranked with; best one less than a multiple of 20, so that bins are equal.
+    /// How many of them the true design is ranked among; best one less than a multiple of 20, so that bins are equal.
     #[arg(long, default_value_t = 99, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     ranked: usize,
 }
@@ -92,42 +98,60 @@ impl<'a> Case<'a> {
         Ok(Self { task, noise, training, pairs, references, streams, device })
     }
 
-    fn ranks(&self, method: &str, draws: &Proposals, effective: Option<&[f64]>) -> Result<Row, StudyError> {
+    /// Ranks among draws for some of the pairs.
+    fn ranks(&self, method: &str, draws: &Proposals, pairs: &[usize]) -> Result<Row, StudyError> {
         let mut ties = self.streams.stream("noisy ties", 0);
-        let variables = RankStatistics::of_variables(self.pairs.x(), draws, &mut ties)?;
-        let distances =
-            RankStatistics::of_distances(self.pairs.x(), draws, self.references.view(), &mut ties)?;
-        let few =
-            |sizes: &[f64]| sizes.iter().filter(|size| **size < FEW).count() as f64 / sizes.len() as f64;
+        let x = self.pairs.x().select(Axis(0), pairs);
+        let references = self.references.select(Axis(0), pairs);
+        let variables = RankStatistics::of_variables(x.view(), draws, &mut ties)?;
+        let distances = RankStatistics::of_distances(x.view(), draws, references.view(), &mut ties)?;
         Ok(Row {
             task: self.task.name().to_owned(),
             method: method.to_owned(),
-            weighed: effective.is_some(),
+            weighed: false,
             p_variables: variables.least_p_value()?,
             p_distance: distances.uniformity_p_value(0)?,
             central_50: variables.mean_central_coverage(0.5)?,
             central_90: variables.mean_central_coverage(0.9)?,
-            effective_median: effective.map(|sizes| sizes[sizes.len() / 2]),
-            few_effective: effective.map(few),
+            effective_median: None,
+            few_effective: None,
         })
     }
 
+    /// Fits a method, and ranks among its draws with and without weights.
     fn rows<M: Method>(
         &self,
         method: &M,
         label: &str,
         arguments: &Arguments,
     ) -> Result<[Row; 2], StudyError> {
-        let mut context = FitContext::new(self.streams.seed()).with_device(self.device);
+        let progress = Progress::new(format!("{}, {label}", self.task.name()), arguments.study.quiet);
+        let mut observer = EpochProgress::new(&progress);
+        let mut context =
+            FitContext::new(self.streams.seed()).with_device(self.device).with_observer(&mut observer);
         let model = method.fit(&self.training, &mut context)?;
+        progress.finish();
         let mut rng = self.streams.stream("noisy draws", 0);
         let draws = model.propose(self.pairs.y(), arguments.draws, &mut rng)?;
         let weights = ImportanceWeights::of_draws(self.task, &self.noise, &model, &draws, self.pairs.y())?;
-        let mut sizes = weights.effective_sample_sizes().to_vec();
-        sizes.sort_by(f64::total_cmp);
-        let weighed = weights.resample(&draws, arguments.ranked, &mut rng)?;
+        let sizes = weights.effective_sample_sizes();
+        let all: Vec<usize> = (0..sizes.len()).collect();
+        let counted: Vec<usize> = all.iter().copied().filter(|pair| sizes[*pair] > 0.0).collect();
+        let of_counted = Proposals::new(draws.designs().select(Axis(0), &counted))?;
+        let weighed = weights.select(&counted)?.resample(&of_counted, arguments.ranked, &mut rng)?;
         let first = Proposals::new(draws.designs().slice(s![.., ..arguments.ranked, ..]).to_owned())?;
-        Ok([self.ranks(label, &first, None)?, self.ranks(label, &weighed, Some(&sizes))?])
+        let mut sorted = sizes.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let few = sorted.iter().filter(|size| **size < FEW).count() as f64 / sorted.len() as f64;
+        Ok([
+            self.ranks(label, &first, &all)?,
+            Row {
+                weighed: true,
+                effective_median: Some(sorted[sorted.len() / 2]),
+                few_effective: Some(few),
+                ..self.ranks(label, &weighed, &counted)?
+            },
+        ])
     }
 }
 
@@ -160,29 +184,48 @@ fn table(rows: &[Row]) -> Table {
     table
 }
 
-fn run(arguments: &Arguments) -> Result<(), StudyError> {
+/// Whether no variable of a task is always a whole number.
+fn is_continuous(task: &dyn Task, streams: &RandomStreams) -> bool {
+    let x = task.prior().sample(100, &mut streams.stream("noisy prior", 0));
+    x.columns().into_iter().all(|column| column.iter().any(|value| value.fract() != 0.0))
+}
+
+fn check(arguments: &Arguments) -> Result<(), InvalidArgument> {
+    if !(arguments.noise > 0.0 && arguments.noise.is_finite()) {
+        return Err(InvalidArgument::new("noise", "a positive number", arguments.noise));
+    }
     let (least, largest) = (arguments.ranked, LARGEST_PAIRS / arguments.pairs);
     if !(least..=largest).contains(&arguments.draws) {
         let expected =
             format!("{least} to {largest}: as many as are ranked, and not too many for all pairs together");
-        return Err(InvalidArgument::new("draws", expected, arguments.draws).into());
+        return Err(InvalidArgument::new("draws", expected, arguments.draws));
     }
+    Ok(())
+}
+
+fn run(arguments: &Arguments) -> Result<(), StudyError> {
+    check(arguments)?;
     let study = Study::new(&arguments.study)?;
     let source = study.arguments().profile().source();
+    let asked = |name: &str| study.methods().contains(&name);
     let mut rows = Vec::new();
     for task in study.tasks() {
+        if !is_continuous(&**task, &RandomStreams::new(study.arguments().seed())) {
+            println!("{}: left out, for it has a discrete variable", task.name());
+            continue;
+        }
         let case = Case::new(&**task, arguments, &study)?;
         // Pairs that a surrogate renews have no noise.
-        let mdn = MixtureDensityNetwork {
-            relabelling: None,
-            ..MixtureDensityNetwork::preset(task.name(), source)?
-        };
-        rows.extend(case.rows(&mdn, MixtureDensityNetwork::LABEL, arguments)?);
-        let cinn = ConditionalInvertibleNetwork {
-            relabelling: None,
-            ..ConditionalInvertibleNetwork::preset(task.name(), source)?
-        };
-        rows.extend(case.rows(&cinn, ConditionalInvertibleNetwork::LABEL, arguments)?);
+        if asked(MixtureDensityNetwork::NAME) {
+            let preset = MixtureDensityNetwork::preset(task.name(), source)?;
+            let method = MixtureDensityNetwork { relabelling: None, ..preset };
+            rows.extend(case.rows(&method, MixtureDensityNetwork::LABEL, arguments)?);
+        }
+        if asked(ConditionalInvertibleNetwork::NAME) {
+            let preset = ConditionalInvertibleNetwork::preset(task.name(), source)?;
+            let method = ConditionalInvertibleNetwork { relabelling: None, ..preset };
+            rows.extend(case.rows(&method, ConditionalInvertibleNetwork::LABEL, arguments)?);
+        }
     }
     let table = table(&rows);
     study.results().write_table("noisy_measurements", &rows, &table)?;

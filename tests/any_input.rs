@@ -119,6 +119,20 @@ proptest! {
             let _ = data.split(share, &mut rng);
             let _ = data.select(&rows);
         }
+        if let Ok(noise) = GaussianNoise::new(&row(&a)) {
+            let _ = noise.measure(b.view(), &mut rng);
+            let _ = noise.log_likelihood(a.view(), b.view());
+            if let Ok(data) = Dataset::new(a.clone(), b.clone()) {
+                let _ = data.measured(&noise, &mut rng);
+            }
+        }
+        if let Ok(weights) = ImportanceWeights::of_logarithms(a.view(), b.view()) {
+            for (weights, size) in weights.weights().rows().into_iter().zip(&weights.effective_sample_sizes()) {
+                prop_assert!(*size == 0.0 || ((weights.sum() - 1.0).abs() < 1e-9 && *size > 0.999));
+            }
+            let designs = Array3::zeros((a.nrows(), a.ncols(), 1));
+            let _ = weights.resample(&Proposals::new(designs).unwrap(), rows.len(), &mut rng);
+        }
         for name in inverse::tasks::names() {
             let task = inverse::tasks::by_name(name).unwrap();
             let _ = task.simulate(a.view());

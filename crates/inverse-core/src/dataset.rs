@@ -129,6 +129,9 @@ impl Dataset {
     /// Measures every design with noise: the same designs under measurements as noisy as those that a model will be asked
     /// about; the domain stays.
     ///
+    /// Methods that renew training pairs by a surrogate, as `Tuned` presets do on the paper's tasks, would replace such
+    /// measurements by ones without noise: set their `relabelling` to `None`.
+    ///
     /// # Errors
     /// [`DataError::InvalidArgument`] where the noise is of another width than `y`, or answers in another shape or with a
     /// value that is not finite.
@@ -142,17 +145,18 @@ impl Dataset {
     /// assert!((measured.y()[[0, 0]] - 10.0).abs() < 5.0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn measured(self, noise: &dyn MeasurementNoise, rng: &mut dyn Rng) -> Result<Self, DataError> {
+    pub fn measured(&self, noise: &dyn MeasurementNoise, rng: &mut dyn Rng) -> Result<Self, DataError> {
         if noise.dim_y() != self.y.ncols() {
             let expected = format!("one of {} measured variables", self.y.ncols());
             return Err(InvalidArgument::new("noise", expected, noise.dim_y()).into());
         }
         let y = noise.measure(self.y.view(), rng)?;
-        if y.dim() != self.y.dim() || y.iter().any(|value| !value.is_finite()) {
-            let expected = format!("one that gives finite measurements of shape {:?}", self.y.dim());
-            return Err(InvalidArgument::new("noise", expected, format!("shape {:?}", y.dim())).into());
+        if y.dim() != self.y.dim() {
+            let expected = format!("one that gives measurements of shape {:?}", self.y.dim());
+            return Err(InvalidArgument::new("noise", expected, format!("{:?}", y.dim())).into());
         }
-        Ok(Self { y: row_major(y), ..self })
+        check_matrix("noise", y.view(), y.ncols())?;
+        Ok(Self { x: self.x.clone(), y: row_major(y), domain: self.domain.clone(), redrawn: self.redrawn })
     }
 
     /// Adds the symmetric copies of every design, under its measurements: pairs that cost no simulator call.

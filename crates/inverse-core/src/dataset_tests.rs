@@ -1,8 +1,9 @@
-use ndarray::{ShapeBuilder, array};
+use ndarray::{Array1, ShapeBuilder, array};
 
 use super::*;
 use crate::{
-    BoxPrior, FnSimulator, Prior, RandomStreams, SimulatedTask, SimulationError, Simulator, Standardizer,
+    BoxPrior, FnSimulator, GaussianNoise, Prior, RandomStreams, SimulatedTask, SimulationError, Simulator,
+    Standardizer,
 };
 
 fn counted(n: usize) -> Dataset {
@@ -137,4 +138,43 @@ fn bad_input_is_refused() {
     assert!(data.select(&[3]).is_err());
     assert!(data.select(&[]).is_err());
     assert!(data.with_domain(Domain::from_bounds(&[0.0; 2], &[1.0; 2]).unwrap()).is_err());
+}
+
+/// Gives the measurements that it holds.
+struct Fixed(Array2<f64>);
+
+impl MeasurementNoise for Fixed {
+    fn dim_y(&self) -> usize {
+        1
+    }
+
+    fn measure(&self, _: ArrayView2<'_, f64>, _: &mut dyn Rng) -> Result<Array2<f64>, InvalidArgument> {
+        Ok(self.0.clone())
+    }
+
+    fn log_likelihood(
+        &self,
+        exact: ArrayView2<'_, f64>,
+        _: ArrayView2<'_, f64>,
+    ) -> Result<Array1<f64>, InvalidArgument> {
+        Ok(Array1::zeros(exact.nrows()))
+    }
+}
+
+#[test]
+fn measurements_take_the_place_of_outputs() {
+    let exact = Dataset::new(array![[1.0], [2.0]], array![[10.0], [20.0]]).unwrap();
+    let exact = exact.with_domain(Domain::from_bounds(&[0.0], &[9.0]).unwrap()).unwrap();
+    let mut rng = RandomStreams::new(0).stream("noise", 0);
+    let measured = exact.measured(&Fixed(array![[11.0], [19.0]]), &mut rng).unwrap();
+    assert_eq!((measured.x(), measured.domain()), (exact.x(), exact.domain()));
+    assert_eq!(measured.y(), array![[11.0], [19.0]]);
+    let refused = |noise: &dyn MeasurementNoise, words: &str| {
+        let mut rng = RandomStreams::new(0).stream("noise", 0);
+        let error = exact.measured(noise, &mut rng).unwrap_err().to_string();
+        assert!(error.contains("invalid `noise`") && error.contains(words), "{error}");
+    };
+    refused(&GaussianNoise::new(&[1.0, 1.0]).unwrap(), "expected one of 1 measured variables, found 2");
+    refused(&Fixed(array![[11.0]]), "measurements of shape (2, 1), found (1, 1)");
+    refused(&Fixed(array![[11.0], [f64::NAN]]), "found NaN in row 1, column 0");
 }

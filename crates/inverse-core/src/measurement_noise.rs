@@ -21,7 +21,7 @@ pub trait MeasurementNoise: Send + Sync {
 
     /// One measurement of each row, (n, `dim_y`).
     ///
-    /// * `exact`: outputs of the simulator, (n, `dim_y`)
+    /// * `exact`: outputs of the simulator, (n, `dim_y`); there may be none
     ///
     /// # Errors
     /// [`InvalidArgument`] that names `exact` where it has another width or is not finite.
@@ -29,7 +29,7 @@ pub trait MeasurementNoise: Send + Sync {
 
     /// log p(y | f(x)) of each pair, (n), in nats per unit of volume of y; −∞ where that measurement cannot come.
     ///
-    /// * `exact`: outputs of the simulator, (n, `dim_y`)
+    /// * `exact`: outputs of the simulator, (n, `dim_y`); there may be none
     /// * `y`: a measurement for each, (n, `dim_y`)
     ///
     /// # Errors

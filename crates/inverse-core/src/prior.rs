@@ -16,7 +16,7 @@ pub trait Prior: Send + Sync {
     /// μ_x and R_x of eq. 5; for unbounded distributions R_x spans 95% of the probability.
     fn domain(&self) -> &Domain;
 
-    /// Logarithm of the density at each design, (n), or `None` where it is not known.
+    /// Logarithm of the density at each design, (n), or `None` where it is not known; there may be no design.
     ///
     /// Discrete variables contribute the logarithm of their probability mass. A design outside the
     /// support, or of another width, has negative infinity.

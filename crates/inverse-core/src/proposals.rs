@@ -41,7 +41,8 @@ impl Proposals {
     }
 
     /// Says which designs are no draws of the model, (targets, n): what it drew lay outside the range of the training
-    /// designs, and was moved to the nearest design inside.
+    /// designs, and was moved to the nearest design inside. A variable that never varied in training has one value whatever
+    /// was drawn, and does not count.
     ///
     /// # Errors
     /// [`InvalidArgument`] where the shape is not that of the designs.

@@ -1,6 +1,6 @@
 //! Weights that make draws of a model draws of the posterior.
 
-use inverse_core::{InvalidArgument, InverseModel, MeasurementNoise, Proposals, Task};
+use inverse_core::{InvalidArgument, InverseModel, LARGEST_PAIRS, MeasurementNoise, Proposals, Task};
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis, s};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
@@ -19,7 +19,7 @@ use crate::resimulation::{BLOCK, check_proposals, simulate_finite};
 /// ```
 ///
 /// counts as it should, whatever the network missed, as long as it draws wherever the posterior is (importance sampling; from
-/// networks: Dax et al. 2023). It costs one call of the simulator a draw. The
+/// networks: Dax et al. 2023). It costs one call of the simulator a draw, at most. The
 /// [effective sample size](Self::effective_sample_sizes) says how good the network was: as many draws of the posterior itself
 /// would tell as much. Few say that it is not to be trusted there; many do not prove that no solution was left out.
 ///
@@ -77,18 +77,18 @@ impl ImportanceWeights {
     /// no finite density, and to those that the model [moved](Proposals::moved_inside) inside the range of its training
     /// designs: a posterior beyond that range is left out.
     ///
-    /// * `task`: simulator, and prior with a density
+    /// * `task`: simulator, and prior of continuous variables with a density
     /// * `noise`: of the measurements
     /// * `model`: the one that made the draws
-    /// * `proposals`: its draws, (targets, n, `dim_x`)
+    /// * `proposals`: its draws as they came, (targets, n, `dim_x`): not the densest of them, and not refined
     /// * `y`: the measurements, (targets, `dim_y`)
     ///
-    /// Designs are simulated in parallel, in blocks of a fixed size: any number of threads gives the same bits.
+    /// Designs that may count are simulated in parallel, in blocks of a fixed size: any number of threads gives the same bits.
     ///
     /// # Errors
     /// [`MetricError::InvalidArgument`] where shapes disagree, a measurement is not finite, the prior or the model has no
-    /// density, or one of prior and noise answers in another shape or with NaN or infinity; otherwise those of the simulator
-    /// and of [`InverseModel::log_density`].
+    /// density, the prior gives no draw of any target, as where it has a discrete variable, or prior or noise answers in another
+    /// shape or with NaN or infinity; otherwise those of the simulator and of [`InverseModel::log_density`].
     pub fn of_draws(
         task: &dyn Task,
         noise: &dyn MeasurementNoise,
@@ -104,14 +104,13 @@ impl ImportanceWeights {
         let Some(log_density) = proposals.log_density(model, y)? else {
             return Err(InvalidArgument::new("model", "one with a density", model.name()).into());
         };
-        let mut log_posterior = log_posterior(task, noise, proposals, y)?;
-        if let Some(moved) = proposals.moved_inside() {
-            log_posterior.zip_mut_with(&moved, |log, moved| {
-                if *moved {
-                    *log = f64::NEG_INFINITY;
-                }
-            });
-        }
+        let designs = proposals.designs();
+        let may_count = |target: usize, draw: usize| {
+            let moved = proposals.moved_inside().is_some_and(|moved| moved[[target, draw]]);
+            let finite = designs.slice(s![target, draw, ..]).iter().all(|value| value.is_finite());
+            !moved && finite && log_density[[target, draw]].is_finite()
+        };
+        let log_posterior = log_posterior(task, noise, proposals, y, may_count)?;
         Self::of_logarithms(log_posterior.view(), log_density.view())
     }
 
@@ -142,7 +141,8 @@ impl ImportanceWeights {
             weights.rows_mut().into_iter().zip(wanted.rows().into_iter().zip(drawn.rows()))
         {
             let ratio = |(wanted, drawn): (&f64, &f64)| {
-                if drawn.is_finite() { wanted - drawn } else { f64::NEG_INFINITY }
+                // The largest number where the difference is beyond it.
+                if drawn.is_finite() { (wanted - drawn).min(f64::MAX) } else { f64::NEG_INFINITY }
             };
             let log: Array1<f64> = wanted.iter().zip(drawn).map(ratio).collect();
             let largest = log.fold(f64::NEG_INFINITY, |largest, log| largest.max(*log));
@@ -168,6 +168,21 @@ impl ImportanceWeights {
         sizes.collect()
     }
 
+    /// Those of some targets, in the order of `targets`.
+    ///
+    /// # Errors
+    /// [`MetricError::InvalidArgument`] where there is none, or one is not of these.
+    pub fn select(&self, targets: &[usize]) -> Result<Self, MetricError> {
+        let count = self.weights.nrows();
+        if targets.is_empty() {
+            return Err(InvalidArgument::new("targets", "at least one", "none").into());
+        }
+        if let Some(target) = targets.iter().find(|target| **target >= count) {
+            return Err(InvalidArgument::new("targets", format!("below {count}"), target).into());
+        }
+        Ok(Self { weights: self.weights.select(Axis(0), targets) })
+    }
+
     /// `n` draws for each target, as often as their weights say, in random order: (targets, n, `dim_x`).
     ///
     /// A draw of weight w comes n w times, rounded up or down at random. Where n is not well below the
@@ -176,7 +191,8 @@ impl ImportanceWeights {
     /// * `proposals`: the draws that were weighed
     ///
     /// # Errors
-    /// [`MetricError::InvalidArgument`] where the proposals are of another shape than the weights, `n` is 0, or no draw of a target counts.
+    /// [`MetricError::InvalidArgument`] where the proposals are of another shape than the weights, `n` is 0 or more than
+    /// [`LARGEST_PAIRS`] for all targets together, or no draw of a target counts.
     pub fn resample(
         &self,
         proposals: &Proposals,
@@ -188,8 +204,14 @@ impl ImportanceWeights {
             let expected = format!("those that were weighed, {:?}", self.weights.dim());
             return Err(InvalidArgument::new("proposals", expected, format!("{:?}", (targets, count))).into());
         }
-        if n == 0 {
-            return Err(InvalidArgument::new("n", "at least 1", n).into());
+        let largest = LARGEST_PAIRS / targets;
+        if !(1..=largest).contains(&n) {
+            return Err(InvalidArgument::new(
+                "n",
+                format!("1 to {largest} for each of {targets} targets"),
+                n,
+            )
+            .into());
         }
         let mut designs = Array3::zeros((targets, n, dim_x));
         for (target, weights) in self.weights.rows().into_iter().enumerate() {
@@ -230,51 +252,72 @@ fn systematic(weights: ArrayView1<'_, f64>, n: usize, rng: &mut dyn Rng) -> Vec<
     places
 }
 
-/// log p(x) + log p(y | f(x)) of each draw, (targets, n); −∞ where there is no answer.
+/// log p(x) + log p(y | f(x)) of each draw that may count, (targets, n); −∞ of the others and where there is no answer.
+///
+/// * `may_count`: by target and draw
 fn log_posterior(
     task: &dyn Task,
     noise: &dyn MeasurementNoise,
     proposals: &Proposals,
     y: ArrayView2<'_, f64>,
+    may_count: impl Fn(usize, usize) -> bool,
 ) -> Result<Array2<f64>, MetricError> {
-    let (targets, count, dim_x) = proposals.designs().dim();
     let designs = proposals.designs();
-    let designs = designs
-        .to_shape((targets * count, dim_x))
-        .map_err(|error| InvalidArgument::new("proposals", "a rectangular array", error))?;
-    let blocks: Vec<_> = designs.axis_chunks_iter(Axis(0), BLOCK).collect();
-    let blocks = blocks.into_par_iter().enumerate().map(|(index, x)| {
-        let exact = simulate_finite(task, x)?;
-        let answered: Vec<usize> =
-            (0..x.nrows()).filter(|row| exact.row(*row).iter().all(|value| value.is_finite())).collect();
-        let of_row: Vec<usize> = answered.iter().map(|row| (index * BLOCK + row) / count).collect();
-        let (exact, y) = (exact.select(Axis(0), &answered), y.select(Axis(0), &of_row));
-        let prior = task.prior().log_density(x.select(Axis(0), &answered).view());
+    let (targets, count, dim_x) = designs.dim();
+    let places = ndarray::indices((targets, count)).into_iter();
+    let places: Vec<_> = places.filter(|(target, draw)| may_count(*target, *draw)).collect();
+    let blocks = places.par_chunks(BLOCK).map(|places| {
+        let x = Array2::from_shape_fn((places.len(), dim_x), |(row, column)| {
+            designs[[places[row].0, places[row].1, column]]
+        });
+        let prior = task.prior().log_density(x.view());
         let prior =
             prior.ok_or_else(|| InvalidArgument::new("task", "a prior with a density", task.name()))?;
-        let likelihood = noise.log_likelihood(exact.view(), y.view())?;
-        for (argument, log) in [("task", &prior), ("noise", &likelihood)] {
-            if log.len() != answered.len() {
-                let expected = format!("{} log-densities", answered.len());
-                return Err(InvalidArgument::new(argument, expected, log.len()).into());
-            }
-            if let Some(log) = log.iter().find(|log| log.is_nan() || **log == f64::INFINITY) {
-                return Err(InvalidArgument::new(argument, "log-densities below infinity", log).into());
-            }
-        }
-        let mut log = vec![f64::NEG_INFINITY; x.nrows()];
-        for (row, (prior, likelihood)) in answered.iter().zip(prior.iter().zip(&likelihood)) {
-            log[*row] = prior + likelihood;
-        }
-        Ok(log)
+        check_logarithms("task", &prior, places.len())?;
+        // A simulation may take long: none of what the prior never gives.
+        let possible: Vec<usize> = (0..places.len()).filter(|row| prior[*row] > f64::NEG_INFINITY).collect();
+        let exact = simulate_finite(task, x.select(Axis(0), &possible).view())?;
+        let (of_exact, answered): (Vec<usize>, Vec<usize>) = possible
+            .iter()
+            .enumerate()
+            .filter(|(row, _)| exact.row(*row).iter().all(|value| value.is_finite()))
+            .unzip();
+        let of_target: Vec<usize> = answered.iter().map(|row| places[*row].0).collect();
+        let likelihood = noise
+            .log_likelihood(exact.select(Axis(0), &of_exact).view(), y.select(Axis(0), &of_target).view())?;
+        check_logarithms("noise", &likelihood, answered.len())?;
+        let logs = answered.iter().zip(&likelihood).map(|(row, log)| (places[*row], prior[*row] + log));
+        Ok((logs.collect::<Vec<_>>(), possible.len()))
     });
-    let log: Vec<Vec<f64>> = blocks.collect::<Result<_, MetricError>>()?;
-    Array2::from_shape_vec((targets, count), log.concat())
-        .map_err(|error| InvalidArgument::new("simulator", "one answer a design", error).into())
+    let blocks: Vec<_> = blocks.collect::<Result<_, MetricError>>()?;
+    if !places.is_empty() && blocks.iter().all(|(_, possible)| *possible == 0) {
+        let expected = "a prior of continuous variables that gives one of the draws, at least";
+        return Err(
+            InvalidArgument::new("task", expected, format!("density 0 of all {}", places.len())).into()
+        );
+    }
+    let mut logs = Array2::from_elem((targets, count), f64::NEG_INFINITY);
+    for (place, log) in blocks.into_iter().flat_map(|(block, _)| block) {
+        logs[place] = log;
+    }
+    Ok(logs)
+}
+
+/// Whether there is a logarithm for each of so many, and none NaN or +∞.
+fn check_logarithms(argument: &str, logs: &Array1<f64>, count: usize) -> Result<(), InvalidArgument> {
+    if logs.len() != count {
+        return Err(InvalidArgument::new(argument, format!("{count} log-densities"), logs.len()));
+    }
+    match logs.iter().find(|log| log.is_nan() || **log == f64::INFINITY) {
+        Some(log) => Err(InvalidArgument::new(argument, "log-densities below infinity", log)),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use approx::assert_relative_eq;
     use inverse_core::{
         BoxPrior, FnSimulator, GaussianNoise, IndependentPrior, Marginal, Prior, ProposeError, RandomStreams,
@@ -395,6 +438,7 @@ mod tests {
         let weights = ImportanceWeights::of_draws(&box_prior, &noise(), &WIDE, &draws, y.view()).unwrap();
         assert_eq!(weights.weights(), array![[0.5, 0.0, 0.0, 0.0, 0.0, 0.5]]);
         assert_eq!(weights.effective_sample_sizes(), array![2.0]);
+        assert_eq!(weights.select(&[0, 0]).unwrap().effective_sample_sizes(), array![2.0, 2.0]);
         let none = draws.clone().with_moved_inside(Array2::from_elem((1, 6), true)).unwrap();
         let weights = ImportanceWeights::of_draws(&box_prior, &noise(), &WIDE, &none, y.view()).unwrap();
         assert_eq!((weights.weights().sum(), weights.effective_sample_sizes()[0]), (0.0, 0.0));
@@ -427,6 +471,32 @@ mod tests {
         }
         // The order is random: 65 % of 400 first draws, within four deviations.
         assert!((first[4] - 260_i32).abs() < 39, "{first:?}");
+    }
+
+    #[test]
+    fn logarithms_may_be_of_any_size() {
+        let of = |wanted: Array2<f64>, drawn: Array2<f64>| {
+            ImportanceWeights::of_logarithms(wanted.view(), drawn.view()).unwrap().weights
+        };
+        assert_eq!(of(array![[1e308, 0.0]], array![[-1e308, 0.0]]), array![[1.0, 0.0]]);
+        assert_eq!(of(array![[-1e308, -1e308]], array![[1e308, 1e308]]), array![[0.0, 0.0]], "e to the −∞");
+        assert_eq!(of(array![[-1e300, -1e300]], array![[0.0, f64::NAN]]), array![[1.0, 0.0]]);
+    }
+
+    #[test]
+    fn nothing_is_simulated_that_cannot_count() {
+        let calls = AtomicUsize::new(0);
+        let counted = FnSimulator::new(1, 1, |x, y| {
+            calls.fetch_add(1, Ordering::Relaxed);
+            y[0] = x[0];
+        });
+        let prior = BoxPrior::new(&[0.0], &[5.0]).unwrap();
+        let task = SimulatedTask::new("counted", counted.unwrap(), prior).unwrap();
+        let designs = array![[[1.0], [-1.0], [f64::INFINITY], [2.0], [3.0]]];
+        let moved = array![[false, false, false, true, false]];
+        let draws = Proposals::new(designs).unwrap().with_moved_inside(moved).unwrap();
+        ImportanceWeights::of_draws(&task, &noise(), &WIDE, &draws, array![[1.0]].view()).unwrap();
+        assert_eq!(calls.into_inner(), 2);
     }
 
     #[test]
@@ -473,8 +543,41 @@ mod tests {
         for density in [None, Some(array![0.0]), Some(Array1::from_elem(6, f64::NAN))] {
             named(weigh(&silent(density), &noise(), &WIDE, &y), "task");
         }
+        // Draws are no whole numbers.
+        let poisson = line(IndependentPrior::new(&[Marginal::Poisson { rate: 5.0 }]).unwrap());
+        named(weigh(&poisson, &noise(), &WIDE, &y), "task");
         named(weigh(&normal(), &GaussianNoise::new(&[1.0, 1.0]).unwrap(), &WIDE, &y), "noise");
         named(weigh(&normal(), &noise(), &Wide { density: false }, &y), "model");
+        /// Noise that answers with these numbers.
+        struct Odd(Array1<f64>);
+        impl MeasurementNoise for Odd {
+            fn dim_y(&self) -> usize {
+                1
+            }
+
+            fn measure(
+                &self,
+                exact: ArrayView2<'_, f64>,
+                _: &mut dyn Rng,
+            ) -> Result<Array2<f64>, InvalidArgument> {
+                Ok(exact.to_owned())
+            }
+
+            fn log_likelihood(
+                &self,
+                _: ArrayView2<'_, f64>,
+                _: ArrayView2<'_, f64>,
+            ) -> Result<Array1<f64>, InvalidArgument> {
+                Ok(self.0.clone())
+            }
+        }
+        for log in [array![0.0], Array1::from_elem(6, f64::NAN), Array1::from_elem(6, f64::INFINITY)] {
+            let weights = ImportanceWeights::of_draws(&normal(), &Odd(log), &WIDE, &draws, y.view());
+            named(weights.map(|_| ()), "noise");
+        }
+        let wide = Proposals::new(Array3::zeros((2, 3, 2))).unwrap();
+        let weights = ImportanceWeights::of_draws(&normal(), &noise(), &WIDE, &wide, y.view());
+        named(weights.map(|_| ()), "proposals");
         for y in [array![[1.0]], array![[1.0], [f64::NAN]], array![[1.0, 2.0], [1.0, 2.0]]] {
             named(weigh(&normal(), &noise(), &WIDE, &y), "y");
         }
@@ -489,7 +592,11 @@ mod tests {
             ImportanceWeights::of_logarithms(Array2::zeros((2, 3)).view(), Array2::zeros((2, 3)).view());
         let weights = weights.unwrap();
         let mut rng = stream("resample");
-        named(weights.resample(&draws, 0, &mut rng).map(|_| ()), "n");
+        for n in [0, LARGEST_PAIRS, usize::MAX] {
+            named(weights.resample(&draws, n, &mut rng).map(|_| ()), "n");
+        }
+        named(weights.select(&[]).map(|_| ()), "targets");
+        named(weights.select(&[0, 2]).map(|_| ()), "targets");
         let fewer = WIDE.propose(y.view(), 2, &mut rng).unwrap();
         named(weights.resample(&fewer, 2, &mut rng).map(|_| ()), "proposals");
     }

@@ -286,11 +286,15 @@ impl InverseModel for MixtureDensityNetworkModel {
             .and_then(|y| self.network.forward(&y))
             .and_then(|outputs| array(&outputs))
             .map_err(propose_backend)?;
-        let mixtures: Vec<_> = outputs.rows().into_iter().map(|row| self.layout.mixture(row)).collect();
         draw_inside(&self.fitted.range, n, &mut target_streams(y.nrows(), rng), |of_target, streams| {
             let mut draws = Array2::zeros((of_target.len(), self.dim_x()));
-            for (mut row, target) in draws.rows_mut().into_iter().zip(of_target) {
-                row.assign(&ArrayView1::from(&mixtures[*target].sample(&mut streams[*target])));
+            let mut rows = draws.rows_mut().into_iter();
+            for targets in of_target.chunk_by(|a, b| a == b) {
+                let target = targets[0];
+                let mixture = self.layout.mixture(outputs.row(target));
+                for mut row in rows.by_ref().take(targets.len()) {
+                    row.assign(&ArrayView1::from(&mixture.sample(&mut streams[target])));
+                }
             }
             Ok(self.fitted.x.inverse(draws.view())?)
         })

@@ -16,7 +16,8 @@ const COUNT: usize = 3;
 /// * a target's proposals do not depend on the targets after it
 /// * a search that [`check_search`](super::check_search) finds sound
 /// * a density, where the model has one: a number for each pair, the same alone as among others, and of bad pairs none;
-///   that it is the density of the draws only within a factor of two, as far as 5,500 draws for the first target show it
+///   that draws follow it within a factor of two (more, where the model says that it moved some of them), as far as 5,500
+///   draws for the first target show it
 /// * no proposals, no targets, targets of another width or not finite refused by an error that names `n` or `y`
 ///
 /// # Errors

@@ -1,19 +1,20 @@
 //! Checks of measurement noise.
 
-use std::convert::Infallible;
-
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 
-use super::Nonconformance;
 use super::density_scale::{DRAWS, DensityScale};
+use super::{Nonconformance, caught};
 use crate::{MeasurementNoise, RandomStreams, check_matrix};
+
+/// What the order of sums may change in a log-likelihood where other pairs stand beside.
+const TOLERANCE: f64 = 1e-9;
 
 /// Checks measurement noise on outputs of a simulator, (at least two, `dim_y`).
 ///
 /// * measurements of the right shape, every value finite, that depend on the generator that is passed in, and on nothing
 ///   else
-/// * a log-likelihood for each pair, the same alone as among others
-/// * measurements that follow the likelihood, as far as a factor between them shows: 5,500 of the first output
+/// * a log-likelihood for each pair, the same alone as among others, and none of no pairs
+/// * that measurements follow the likelihood, as far as 5,500 of the first output show it
 /// * outputs and measurements of another width or number, or not finite, refused by an error that names `exact` or `y`
 ///
 /// # Errors
@@ -85,6 +86,18 @@ fn likelihoods(
     y: ArrayView2<'_, f64>,
 ) {
     let rows = exact.nrows();
+    let none = s![..0, ..];
+    let empty = report
+        .expect("log_likelihood of no pairs", || noise.log_likelihood(exact.slice(none), y.slice(none)));
+    if let Some(empty) = empty {
+        report.require(
+            empty.is_empty(),
+            "log_likelihood of no pairs",
+            "an empty array",
+            format!("{empty}"),
+            "return one number a pair",
+        );
+    }
     let Some(all) = report.expect("log_likelihood", || noise.log_likelihood(exact, y)) else { return };
     let usable = all.len() == rows && all.iter().all(|log| log.is_finite());
     report.require(
@@ -100,7 +113,7 @@ fn likelihoods(
         let alone = report.expect(&what, || noise.log_likelihood(exact.slice(own), y.slice(own)));
         let Some(alone) = alone else { return };
         report.require(
-            alone.len() == 1 && alone[0].to_bits() == all[row].to_bits(),
+            alone.len() == 1 && (alone[0] - all[row]).abs() <= TOLERANCE * all[row].abs().max(1.0),
             &what,
             format!("{}, as among others", all[row]),
             format!("{alone}"),
@@ -113,16 +126,16 @@ fn likelihoods(
 fn scale(report: &mut Nonconformance, noise: &dyn MeasurementNoise, exact: ArrayView2<'_, f64>, seed: u64) {
     let streams = RandomStreams::new(seed);
     let repeated = |rows: usize| exact.select(Axis(0), &vec![0; rows]);
-    let Ok(draws) = noise.measure(repeated(DRAWS).view(), &mut streams.stream("conformance", 2)) else {
-        return;
-    };
+    let mut rng = streams.stream("conformance", 2);
+    let draws =
+        report.expect(&format!("{DRAWS} measurements"), || noise.measure(repeated(DRAWS).view(), &mut rng));
+    let Some(draws) = draws else { return };
     if draws.dim() != (DRAWS, exact.ncols()) || draws.iter().any(|value| !value.is_finite()) {
         return;
     }
     // What is wrong with likelihoods themselves is another check's finding.
-    let density = |y: ArrayView2<'_, f64>| {
-        Ok::<_, Infallible>(noise.log_likelihood(repeated(y.nrows()).view(), y).ok())
-    };
+    let density =
+        |y: ArrayView2<'_, f64>| caught(|| noise.log_likelihood(repeated(y.nrows()).view(), y).ok());
     let estimate = DensityScale::estimate(draws.view(), density, &mut streams.stream("conformance", 3));
     let Ok(Some(scale)) = estimate else { return };
     report.require(
@@ -182,6 +195,7 @@ mod tests {
         ) -> Result<Array2<f64>, InvalidArgument> {
             match self.0 {
                 "silent" => Ok(exact.to_owned()),
+                "impatient" if exact.nrows() == DRAWS => panic!("too many"),
                 "unsteady" => {
                     let call = self.2.fetch_add(1, Ordering::Relaxed);
                     self.1.measure(exact, &mut RandomStreams::new(call).stream("noise", 0))
@@ -200,6 +214,9 @@ mod tests {
                 return Ok((&exact - &y).remove_axis(Axis(1)).mapv(|difference| -difference.abs()));
             }
             let log = self.1.log_likelihood(exact, y)?;
+            if self.0 == "talkative" && log.is_empty() {
+                return Ok(Array1::zeros(1));
+            }
             Ok(match self.0 {
                 // Without the constant of a Gaussian of deviation 0.1: 1 / (0.1 √(2π)) = 3.99 times too small.
                 "unscaled" => log - (1.0 / (0.1 * (2.0 * std::f64::consts::PI).sqrt())).ln(),
@@ -223,6 +240,8 @@ mod tests {
             ("silent", "measurements: expected others from another stream, came the same"),
             ("unsteady", "measurements: expected the same from the same stream, came others"),
             ("short", "measurements: expected finite values of shape (2, 1), came shape (1, 1)"),
+            ("impatient", "5500 measurements: expected an answer, came the panic \"too many\""),
+            ("talkative", "log_likelihood of no pairs: expected an empty array, came [0]"),
             ("unscaled", "log_likelihood: expected that of its measurements, came about 0.2"),
             ("entangled", "log_likelihood of pair 0 alone: expected"),
             (
