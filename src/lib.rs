@@ -42,6 +42,6 @@ pub mod prelude {
         AdaptiveNeuralAdjoint, AdaptiveSearchSettings, ConditionalInvertibleNetwork, ConditionalVae,
         DensestFirst, DirectRegression, InvertibleNetwork, LevenbergMarquardtSettings, MixtureDensityNetwork,
         NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, Precision, ProxyRecipe, ProxySimulator,
-        RefineWith, RegressionSettings, SavedModel, Surrogate, Tandem,
+        RefineWith, RegressionSettings, SavedModel, Surrogate, Tandem, TruncatedPrior,
     };
 }

@@ -39,6 +39,20 @@ impl<P: Prior + ?Sized> Prior for Box<P> {
     }
 }
 
+impl<P: Prior + ?Sized> Prior for &P {
+    fn sample(&self, n: usize, rng: &mut dyn Rng) -> Array2<f64> {
+        (**self).sample(n, rng)
+    }
+
+    fn domain(&self) -> &Domain {
+        (**self).domain()
+    }
+
+    fn log_density(&self, x: ArrayView2<'_, f64>) -> Option<Array1<f64>> {
+        (**self).log_density(x)
+    }
+}
+
 /// Independent uniform variables on a box.
 ///
 /// ```

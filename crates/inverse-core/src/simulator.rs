@@ -60,6 +60,20 @@ impl<S: Simulator + ?Sized> Simulator for Box<S> {
     }
 }
 
+impl<S: Simulator + ?Sized> Simulator for &S {
+    fn dim_x(&self) -> usize {
+        (**self).dim_x()
+    }
+
+    fn dim_y(&self) -> usize {
+        (**self).dim_y()
+    }
+
+    fn simulate(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>, SimulationError> {
+        (**self).simulate(x)
+    }
+}
+
 /// Checks that a matrix has `width` columns and only finite values.
 ///
 /// * `argument`: the name that an error carries

@@ -97,6 +97,7 @@ mod surrogate;
 mod symmetric_copies;
 mod tandem;
 mod tensor_file;
+mod truncated_prior;
 mod weighted_surrogate;
 
 pub use adaptive_neural_adjoint::AdaptiveNeuralAdjoint;
@@ -127,3 +128,4 @@ pub use state_dict::ImportError;
 pub use surrogate::{RegressionSettings, Surrogate};
 pub use tandem::{Tandem, TandemModel};
 pub use tensor_file::{ModelFileError, Precision};
+pub use truncated_prior::TruncatedPrior;
