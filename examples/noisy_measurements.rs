@@ -185,7 +185,7 @@ fn table(rows: &[Row]) -> Table {
 }
 
 /// Whether no variable of a task is always a whole number.
-fn is_continuous(task: &dyn Task, streams: &RandomStreams) -> bool {
+fn is_continuous(task: &dyn Task, streams: RandomStreams) -> bool {
     let x = task.prior().sample(100, &mut streams.stream("noisy prior", 0));
     x.columns().into_iter().all(|column| column.iter().any(|value| value.fract() != 0.0))
 }
@@ -210,7 +210,7 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
     let asked = |name: &str| study.methods().contains(&name);
     let mut rows = Vec::new();
     for task in study.tasks() {
-        if !is_continuous(&**task, &RandomStreams::new(study.arguments().seed())) {
+        if !is_continuous(&**task, RandomStreams::new(study.arguments().seed())) {
             println!("{}: left out, for it has a discrete variable", task.name());
             continue;
         }

@@ -150,7 +150,7 @@ fn joined(earlier: &Dataset, kept: &[usize], new: &Dataset) -> Result<Dataset, D
 }
 
 /// Whether no variable of a task is always a whole number.
-fn is_continuous(task: &dyn Task, streams: &RandomStreams) -> bool {
+fn is_continuous(task: &dyn Task, streams: RandomStreams) -> bool {
     let x = task.prior().sample(100, &mut streams.stream("rounds, prior", 0));
     x.columns().into_iter().all(|column| column.iter().any(|value| value.fract() != 0.0))
 }
@@ -189,7 +189,7 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
     let mut rows = Vec::new();
     for task in study.tasks() {
         let case = case(&**task, &study, arguments)?;
-        if !is_continuous(&**task, &case.streams) {
+        if !is_continuous(&**task, case.streams) {
             println!("{}: left out, for it has a discrete variable", task.name());
             continue;
         }

@@ -191,6 +191,42 @@ fn threads_change_no_bit() {
     assert_eq!(weigh(1), weigh(3));
 }
 
+/// A prior without a density, or one of so many numbers.
+struct Silent(Option<Array1<f64>>, BoxPrior);
+impl Prior for Silent {
+    fn sample(&self, n: usize, rng: &mut dyn Rng) -> Array2<f64> {
+        self.1.sample(n, rng)
+    }
+
+    fn domain(&self) -> &inverse_core::Domain {
+        self.1.domain()
+    }
+
+    fn log_density(&self, _: ArrayView2<'_, f64>) -> Option<Array1<f64>> {
+        self.0.clone()
+    }
+}
+
+/// Noise that answers with these numbers.
+struct Odd(Array1<f64>);
+impl MeasurementNoise for Odd {
+    fn dim_y(&self) -> usize {
+        1
+    }
+
+    fn measure(&self, exact: ArrayView2<'_, f64>, _: &mut dyn Rng) -> Result<Array2<f64>, InvalidArgument> {
+        Ok(exact.to_owned())
+    }
+
+    fn log_likelihood(
+        &self,
+        _: ArrayView2<'_, f64>,
+        _: ArrayView2<'_, f64>,
+    ) -> Result<Array1<f64>, InvalidArgument> {
+        Ok(self.0.clone())
+    }
+}
+
 #[test]
 fn bad_arguments_are_named() {
     let y = array![[1.0], [2.0]];
@@ -202,21 +238,6 @@ fn bad_arguments_are_named() {
     let weigh = |task: &dyn Task, noise: &GaussianNoise, model: &Wide, y: &Array2<f64>| {
         ImportanceWeights::of_draws(task, noise, model, &draws, y.view()).map(|_| ())
     };
-    /// A prior without a density, or one of so many numbers.
-    struct Silent(Option<Array1<f64>>, BoxPrior);
-    impl Prior for Silent {
-        fn sample(&self, n: usize, rng: &mut dyn Rng) -> Array2<f64> {
-            self.1.sample(n, rng)
-        }
-
-        fn domain(&self) -> &inverse_core::Domain {
-            self.1.domain()
-        }
-
-        fn log_density(&self, _: ArrayView2<'_, f64>) -> Option<Array1<f64>> {
-            self.0.clone()
-        }
-    }
     let silent = |density: Option<Array1<f64>>| line(Silent(density, BoxPrior::new(&[0.0], &[1.0]).unwrap()));
     for density in [None, Some(array![0.0]), Some(Array1::from_elem(6, f64::NAN))] {
         named(weigh(&silent(density), &noise(), &WIDE, &y), "task");
@@ -226,29 +247,6 @@ fn bad_arguments_are_named() {
     named(weigh(&poisson, &noise(), &WIDE, &y), "task");
     named(weigh(&normal(), &GaussianNoise::new(&[1.0, 1.0]).unwrap(), &WIDE, &y), "noise");
     named(weigh(&normal(), &noise(), &Wide { density: false }, &y), "model");
-    /// Noise that answers with these numbers.
-    struct Odd(Array1<f64>);
-    impl MeasurementNoise for Odd {
-        fn dim_y(&self) -> usize {
-            1
-        }
-
-        fn measure(
-            &self,
-            exact: ArrayView2<'_, f64>,
-            _: &mut dyn Rng,
-        ) -> Result<Array2<f64>, InvalidArgument> {
-            Ok(exact.to_owned())
-        }
-
-        fn log_likelihood(
-            &self,
-            _: ArrayView2<'_, f64>,
-            _: ArrayView2<'_, f64>,
-        ) -> Result<Array1<f64>, InvalidArgument> {
-            Ok(self.0.clone())
-        }
-    }
     for log in [array![0.0], Array1::from_elem(6, f64::NAN), Array1::from_elem(6, f64::INFINITY)] {
         let weights = ImportanceWeights::of_draws(&normal(), &Odd(log), &WIDE, &draws, y.view());
         named(weights.map(|_| ()), "noise");
