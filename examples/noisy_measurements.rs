@@ -11,11 +11,14 @@
 //! * the share of true values in the middle part of the draws, a mean over the variables.
 //!
 //! The last columns are the effective sample size of all draws: its median over the measurements, and the share of
-//! measurements where it is below 100. Measurements of which no draw counts have no weighed draws to rank, and are left out of
-//! that line. Tasks with discrete variables (D1) are left out: a probability is no density.
+//! measurements where it is below 100. Measurements of which no draw counts have no weighed draws to rank: ranks leave them out,
+//! and the last columns count them as 0. Tasks with discrete variables (D1) are left out: a probability is no density.
 //!
 //! Of the options of studies, `--profile`, `--task`, `--method`, `--seed`, `--device`, `--quiet` and `--out` count. Every run
 //! trains anew.
+
+#[path = "noisy/mod.rs"]
+mod noisy;
 
 use std::process::ExitCode;
 
@@ -81,13 +84,9 @@ struct Case<'a> {
 impl<'a> Case<'a> {
     fn new(task: &'a dyn Task, arguments: &Arguments, study: &Study) -> Result<Self, StudyError> {
         let streams = RandomStreams::new(study.arguments().seed());
-        let exact = Dataset::from_task(
-            task,
-            study.arguments().profile().pairs(),
-            &mut streams.stream("noisy pairs", 0),
-        )?;
-        let deviations = exact.y().std_axis(Axis(0), 0.0) * arguments.noise;
-        let noise = GaussianNoise::new(&deviations.to_vec())?;
+        let noise = noisy::noise_of(task, arguments.noise, streams)?;
+        let count = study.arguments().profile().pairs();
+        let exact = Dataset::from_task(task, count, &mut streams.stream("noisy pairs", 0))?;
         let training = exact.measured(&noise, &mut streams.stream("noise", 0))?;
         let pairs = Dataset::from_task(task, arguments.pairs, &mut streams.stream("noisy pairs", 1))?;
         let pairs = pairs.measured(&noise, &mut streams.stream("noise", 1))?;
@@ -137,6 +136,12 @@ impl<'a> Case<'a> {
         let sizes = weights.effective_sample_sizes();
         let all: Vec<usize> = (0..sizes.len()).collect();
         let counted: Vec<usize> = all.iter().copied().filter(|pair| sizes[*pair] > 0.0).collect();
+        if counted.is_empty() {
+            let expected = "one that counts, of some measurement";
+            return Err(
+                InvalidArgument::new("draws", expected, format!("none of {}", arguments.draws)).into()
+            );
+        }
         let of_counted = Proposals::new(draws.designs().select(Axis(0), &counted))?;
         let weighed = weights.select(&counted)?.resample(&of_counted, arguments.ranked, &mut rng)?;
         let first = Proposals::new(draws.designs().slice(s![.., ..arguments.ranked, ..]).to_owned())?;
@@ -184,16 +189,7 @@ fn table(rows: &[Row]) -> Table {
     table
 }
 
-/// Whether no variable of a task is always a whole number.
-fn is_continuous(task: &dyn Task, streams: RandomStreams) -> bool {
-    let x = task.prior().sample(100, &mut streams.stream("noisy prior", 0));
-    x.columns().into_iter().all(|column| column.iter().any(|value| value.fract() != 0.0))
-}
-
 fn check(arguments: &Arguments) -> Result<(), InvalidArgument> {
-    if !(arguments.noise > 0.0 && arguments.noise.is_finite()) {
-        return Err(InvalidArgument::new("noise", "a positive number", arguments.noise));
-    }
     let (least, largest) = (arguments.ranked, LARGEST_PAIRS / arguments.pairs);
     if !(least..=largest).contains(&arguments.draws) {
         let expected =
@@ -210,20 +206,17 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
     let asked = |name: &str| study.methods().contains(&name);
     let mut rows = Vec::new();
     for task in study.tasks() {
-        if !is_continuous(&**task, RandomStreams::new(study.arguments().seed())) {
+        if !noisy::is_continuous(&**task, RandomStreams::new(study.arguments().seed())) {
             println!("{}: left out, for it has a discrete variable", task.name());
             continue;
         }
         let case = Case::new(&**task, arguments, &study)?;
-        // Pairs that a surrogate renews have no noise.
         if asked(MixtureDensityNetwork::NAME) {
-            let preset = MixtureDensityNetwork::preset(task.name(), source)?;
-            let method = MixtureDensityNetwork { relabelling: None, ..preset };
+            let method = noisy::mdn(task.name(), source)?;
             rows.extend(case.rows(&method, MixtureDensityNetwork::LABEL, arguments)?);
         }
         if asked(ConditionalInvertibleNetwork::NAME) {
-            let preset = ConditionalInvertibleNetwork::preset(task.name(), source)?;
-            let method = ConditionalInvertibleNetwork { relabelling: None, ..preset };
+            let method = noisy::cinn(task.name(), source)?;
             rows.extend(case.rows(&method, ConditionalInvertibleNetwork::LABEL, arguments)?);
         }
     }

@@ -2,27 +2,35 @@
 //!
 //! `cargo run --release --example sequential_rounds [-- --task D3 --noise 0.01]`
 //!
-//! The first round draws designs from the prior. Each later one draws them from the prior cut down to the region of highest
-//! density of the model before (`TruncatedPrior`), and trains a model anew on all pairs in that region. `at once` spends all
-//! simulations on the prior, for one model that knows every measurement. Both draw 5,000 designs of each new noisy measurement,
-//! and importance weights say how many draws of the posterior those are worth; they cost simulations, too, which are not counted.
+//! The first round draws designs from the prior, and serves all measurements. Each later one draws them for one measurement, from
+//! the prior cut down to the regions of highest density of the models before (`TruncatedPrior`), and trains a model anew on all
+//! pairs inside. `at once` spends as many simulations as all rounds of one measurement on the prior, for one model that knows every
+//! measurement. Both draw 5,000 designs of each new noisy measurement, and importance weights say how many draws of the posterior
+//! those are worth; they cost simulations, too, which are not counted.
+//!
+//! Weights cannot see what a region has cut off. The last columns show the share of the prior that the last round drew from, and
+//! how many of the designs behind the measurements lie there: all but a share of `--left-out` for each round, where models are
+//! right about how much they do not know.
 //!
 //! Tasks with discrete variables (D1) are left out: the weights need densities. Of the options of studies, `--profile` (for the
-//! presets alone), `--task`, `--method`, `--seed`, `--device` and `--out` count.
+//! presets alone), `--task`, `--method`, `--seed`, `--device`, `--quiet` and `--out` count.
+
+#[path = "noisy/mod.rs"]
+mod noisy;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use inverse::bench::{Study, StudyArguments, StudyError, Table, exit_code};
-use inverse::core::{DataError, InvalidArgument};
+use inverse::bench::{Progress, Study, StudyArguments, StudyError, Table, exit_code};
+use inverse::core::InvalidArgument;
 use inverse::prelude::*;
-use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{ArrayView2, s};
 use serde::Serialize;
 
 /// Draws that are weighed, a measurement.
 const DRAWS: usize = 5000;
-/// Share of a model's draws that a region leaves out.
-const LEFT_OUT: f64 = 1e-3;
+/// Pairs that a round has at least.
+const LEAST_PAIRS: usize = 50;
 
 /// Spends simulations on the posterior of one measurement.
 #[derive(Parser)]
@@ -32,8 +40,11 @@ struct Arguments {
     /// Standard deviation of each output's noise, as a share of the output's own.
     #[arg(long, default_value_t = 0.02)]
     noise: f64,
+    /// Share of a model's draws that its region leaves out.
+    #[arg(long, default_value_t = 1e-4)]
+    left_out: f64,
     /// New measurements a task.
-    #[arg(long, default_value_t = 10, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    #[arg(long, default_value_t = 20, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
     measurements: usize,
     /// Simulations of all rounds of a measurement together.
     #[arg(long, default_value_t = 4000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(100..=1_000_000))]
@@ -43,16 +54,18 @@ struct Arguments {
     rounds: usize,
 }
 
-/// One line of `sequential_rounds.csv`: of all measurements of a task.
+/// One line of `sequential_rounds.csv`: one measurement.
 #[derive(Serialize)]
 struct Row {
     task: String,
     method: String,
-    in_rounds: bool,
-    effective_least: f64,
-    effective_median: f64,
-    /// Median share of the prior that the last round drew from.
-    region: Option<f64>,
+    measurement: usize,
+    effective_at_once: f64,
+    effective_in_rounds: f64,
+    /// Share of the prior that the last round drew from.
+    region: f64,
+    /// Whether the design behind the measurement lies there.
+    holds_the_design: bool,
 }
 
 /// One task and its noise.
@@ -83,125 +96,125 @@ impl Case<'_> {
         Ok(weights.effective_sample_sizes()[0])
     }
 
-    /// The effective sample size after all rounds, and the share of the prior that the last one drew from.
+    /// The model after all rounds, and the prior that the last one drew from.
     fn in_rounds<M: Method>(
         &self,
         method: &M,
+        first: (&Dataset, M::Model),
         y: ArrayView2<'_, f64>,
-        measurement: u64,
-    ) -> Result<(f64, f64), StudyError> {
-        let each = self.arguments.simulations / self.arguments.rounds;
-        let mut pairs = self.pairs(self.task, each, 0)?;
-        let mut model = self.fit(method, &pairs)?;
-        let mut share = 1.0;
-        for round in 1..self.arguments.rounds as u64 {
-            let index = 1000 * (measurement + 1) + round;
-            let mut rng = self.streams.stream("rounds, region", index);
-            let prior = TruncatedPrior::new(self.task.prior(), &model, y, LEFT_OUT, &mut rng)?;
-            share = prior.acceptance_rate();
-            // Inside the region all pairs are of the same prior.
+        measurement: usize,
+    ) -> Result<(M::Model, TruncatedPrior<&dyn Prior, M::Model>), StudyError> {
+        let index = |round: usize| (100 * (measurement + 1) + round) as u64;
+        let mut region_stream = self.streams.stream("rounds, region", measurement as u64);
+        let (mut pairs, model) = (first.0.clone(), first.1);
+        let mut prior =
+            TruncatedPrior::new(self.task.prior(), model, y, self.arguments.left_out, &mut region_stream)?;
+        let mut round = 1;
+        loop {
+            let near = SimulatedTask::new(self.task.name(), self.task, &prior)?;
+            let new = self.pairs(&near, first.0.len(), index(round))?;
+            // Those of earlier rounds that lie inside are of this prior, too.
             let inside = prior.contains(pairs.x())?;
             let kept: Vec<usize> = (0..inside.len()).filter(|row| inside[*row]).collect();
-            let task = SimulatedTask::new(self.task.name(), self.task, prior)?;
-            let new = self.pairs(&task, each, index)?;
-            pairs = joined(&pairs, &kept, &new)?;
-            model = self.fit(method, &pairs)?;
+            pairs = if kept.is_empty() { new } else { pairs.select(&kept)?.joined(&new)? };
+            let model = self.fit(method, &pairs)?;
+            round += 1;
+            if round >= self.arguments.rounds {
+                return Ok((model, prior));
+            }
+            prior = prior.narrowed(model, self.arguments.left_out, &mut region_stream)?;
         }
-        Ok((self.effective(&model, y)?, share))
     }
 
-    fn rows<M: Method>(&self, method: &M, label: &str) -> Result<[Row; 2], StudyError> {
+    fn rows<M: Method<Model: Clone>>(&self, method: &M, label: &str) -> Result<Vec<Row>, StudyError> {
+        let progress = Progress::new(format!("{}, {label}", self.task.name()), self.arguments.study.quiet);
+        progress.stage(self.arguments.measurements, "measurements explained in rounds");
         let new = self.pairs(self.task, self.arguments.measurements, u64::MAX)?;
-        let pairs = self.pairs(self.task, self.arguments.simulations, u64::MAX - 1)?;
-        let model = self.fit(method, &pairs)?;
-        let (mut at_once, mut in_rounds, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+        let at_once = self.fit(method, &self.pairs(self.task, self.arguments.simulations, u64::MAX - 1)?)?;
+        let each = self.arguments.simulations / self.arguments.rounds;
+        let first = self.pairs(self.task, each, 0)?;
+        let first_model = self.fit(method, &first)?;
+        let mut rows = Vec::new();
         for measurement in 0..new.len() {
-            let y = new.y().slice_move(s![measurement..=measurement, ..]);
-            at_once.push(self.effective(&model, y)?);
-            let (effective, share) = self.in_rounds(method, y, measurement as u64)?;
-            in_rounds.push(effective);
-            shares.push(share);
-        }
-        let row = |in_rounds: bool, mut effective: Vec<f64>, region: Option<f64>| {
-            effective.sort_by(f64::total_cmp);
-            Row {
+            let own = s![measurement..=measurement, ..];
+            let (x, y) = (new.x().slice_move(own), new.y().slice_move(own));
+            let (model, prior) = self.in_rounds(method, (&first, first_model.clone()), y, measurement)?;
+            rows.push(Row {
                 task: self.task.name().to_owned(),
                 method: label.to_owned(),
-                in_rounds,
-                effective_least: effective[0],
-                effective_median: effective[effective.len() / 2],
-                region,
-            }
-        };
-        shares.sort_by(f64::total_cmp);
-        let share = shares[shares.len() / 2];
-        Ok([row(false, at_once, None), row(true, in_rounds, Some(share))])
+                measurement,
+                effective_at_once: self.effective(&at_once, y)?,
+                effective_in_rounds: self.effective(&model, y)?,
+                region: prior.acceptance_rate(),
+                holds_the_design: prior.contains(x)?[0],
+            });
+            progress.advance(1);
+        }
+        progress.finish();
+        Ok(rows)
     }
 }
 
-/// The pairs of earlier rounds that are kept, and new ones.
-fn joined(earlier: &Dataset, kept: &[usize], new: &Dataset) -> Result<Dataset, DataError> {
-    let join = |earlier: ArrayView2<'_, f64>, new: ArrayView2<'_, f64>| -> Result<Array2<f64>, DataError> {
-        let kept = earlier.select(Axis(0), kept);
-        let joined = concatenate(Axis(0), &[kept.view(), new]);
-        Ok(joined.map_err(|error| InvalidArgument::new("new", "pairs of the same task", error))?)
-    };
-    Dataset::new(join(earlier.x(), new.x())?, join(earlier.y(), new.y())?)
-}
-
-/// Whether no variable of a task is always a whole number.
-fn is_continuous(task: &dyn Task, streams: RandomStreams) -> bool {
-    let x = task.prior().sample(100, &mut streams.stream("rounds, prior", 0));
-    x.columns().into_iter().all(|column| column.iter().any(|value| value.fract() != 0.0))
-}
-
-fn case<'a>(task: &'a dyn Task, study: &Study, arguments: &'a Arguments) -> Result<Case<'a>, StudyError> {
-    let streams = RandomStreams::new(study.arguments().seed());
-    let outputs = Dataset::from_task(task, 1000, &mut streams.stream("rounds, scale", 0))?;
-    let deviations = outputs.y().std_axis(Axis(0), 0.0) * arguments.noise;
-    let noise = GaussianNoise::new(&deviations.to_vec())?;
-    Ok(Case { task, noise, streams, device: study.arguments().device(), arguments })
+/// The quantile of a number of all rows, that of the middle for ½.
+fn quantile(rows: &[Row], number: impl Fn(&Row) -> f64, share: f64) -> f64 {
+    let mut numbers: Vec<f64> = rows.iter().map(number).collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers[((numbers.len() - 1) as f64 * share).round() as usize]
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table =
-        Table::new(&["task", "method", "simulations", "effective, least", "effective, median", "region"]);
-    for row in rows {
+    let mut table = Table::new(&[
+        "task",
+        "method",
+        "at once: least",
+        "median",
+        "in rounds: least",
+        "median",
+        "region, median",
+        "designs inside",
+    ]);
+    for rows in rows.chunk_by(|a, b| a.task == b.task && a.method == b.method) {
+        let at_once = |share: f64| format!("{:.0}", quantile(rows, |row| row.effective_at_once, share));
+        let in_rounds = |share: f64| format!("{:.0}", quantile(rows, |row| row.effective_in_rounds, share));
+        let inside = rows.iter().filter(|row| row.holds_the_design).count();
         table.push(vec![
-            row.task.clone(),
-            row.method.clone(),
-            if row.in_rounds { "in rounds" } else { "at once" }.into(),
-            format!("{:.0}", row.effective_least),
-            format!("{:.0}", row.effective_median),
-            row.region.map(|share| format!("{:.2}%", 100.0 * share)).unwrap_or_default(),
+            rows[0].task.clone(),
+            rows[0].method.clone(),
+            at_once(0.0),
+            at_once(0.5),
+            in_rounds(0.0),
+            in_rounds(0.5),
+            format!("{:.1}%", 100.0 * quantile(rows, |row| row.region, 0.5)),
+            format!("{inside} of {}", rows.len()),
         ]);
     }
     table
 }
 
 fn run(arguments: &Arguments) -> Result<(), StudyError> {
-    if !(arguments.noise > 0.0 && arguments.noise.is_finite()) {
-        return Err(InvalidArgument::new("noise", "a positive number", arguments.noise).into());
+    let (simulations, rounds) = (arguments.simulations, arguments.rounds);
+    if simulations % rounds != 0 || simulations / rounds < LEAST_PAIRS {
+        let expected = format!("a multiple of {rounds} rounds, {LEAST_PAIRS} or more for each");
+        return Err(InvalidArgument::new("simulations", expected, simulations).into());
     }
     let study = Study::new(&arguments.study)?;
     let source = study.arguments().profile().source();
+    let streams = RandomStreams::new(study.arguments().seed());
     let asked = |name: &str| study.methods().contains(&name);
     let mut rows = Vec::new();
     for task in study.tasks() {
-        let case = case(&**task, &study, arguments)?;
-        if !is_continuous(&**task, case.streams) {
+        if !noisy::is_continuous(&**task, streams) {
             println!("{}: left out, for it has a discrete variable", task.name());
             continue;
         }
-        // Pairs that a surrogate renews have no noise.
+        let noise = noisy::noise_of(&**task, arguments.noise, streams)?;
+        let case = Case { task: &**task, noise, streams, device: study.arguments().device(), arguments };
         if asked(MixtureDensityNetwork::NAME) {
-            let preset = MixtureDensityNetwork::preset(task.name(), source)?;
-            let method = MixtureDensityNetwork { relabelling: None, ..preset };
+            let method = noisy::mdn(task.name(), source)?;
             rows.extend(case.rows(&method, MixtureDensityNetwork::LABEL)?);
         }
         if asked(ConditionalInvertibleNetwork::NAME) {
-            let preset = ConditionalInvertibleNetwork::preset(task.name(), source)?;
-            let method = ConditionalInvertibleNetwork { relabelling: None, ..preset };
+            let method = noisy::cinn(task.name(), source)?;
             rows.extend(case.rows(&method, ConditionalInvertibleNetwork::LABEL)?);
         }
     }

@@ -224,6 +224,23 @@ impl Dataset {
         Self::new(x, y)?.with_domain(self.domain.clone())
     }
 
+    /// These pairs and then `other`'s; the domain is the mean and full range of all designs, as of [`Dataset::new`].
+    ///
+    /// # Errors
+    /// [`DataError::InvalidArgument`] that names `other` where its designs or measurements are of another width.
+    pub fn joined(&self, other: &Self) -> Result<Self, DataError> {
+        let widths = |data: &Self| (data.x.ncols(), data.y.ncols());
+        if widths(self) != widths(other) {
+            let expected = format!("pairs of {:?} variables, x and y", widths(self));
+            return Err(InvalidArgument::new("other", expected, format!("{:?}", widths(other))).into());
+        }
+        let (mut x, mut y) = (self.x.clone(), self.y.clone());
+        append(&mut x, other.x())?;
+        append(&mut y, other.y())?;
+        let joined = Self::new(x, y)?;
+        Ok(Self { redrawn: self.redrawn + other.redrawn, ..joined })
+    }
+
     /// Splits at random into (training, held out).
     ///
     /// * `held_out`: the share of pairs held out, between 0 and 1; both parts keep at least one pair

@@ -178,3 +178,18 @@ fn measurements_take_the_place_of_outputs() {
     refused(&Fixed(array![[11.0]]), "measurements of shape (2, 1), found (1, 1)");
     refused(&Fixed(array![[11.0], [f64::NAN]]), "found NaN in row 1, column 0");
 }
+
+#[test]
+fn pairs_are_joined_in_their_order() {
+    let first = Dataset::new(array![[1.0], [2.0]], array![[10.0], [20.0]]).unwrap();
+    let second = Dataset::new(array![[5.0]], array![[50.0]]).unwrap();
+    let joined = first.joined(&second).unwrap();
+    assert_eq!(
+        (joined.x(), joined.y()),
+        (array![[1.0], [2.0], [5.0]].view(), array![[10.0], [20.0], [50.0]].view())
+    );
+    assert_eq!(joined.domain(), &Domain::from_samples(joined.x()).unwrap());
+    let wide = Dataset::new(array![[1.0]], array![[10.0, 11.0]]).unwrap();
+    let error = first.joined(&wide).unwrap_err().to_string();
+    assert_eq!(error, "invalid `other`: expected pairs of (1, 1) variables, x and y, found (1, 2)");
+}

@@ -8,6 +8,7 @@ use rand::Rng;
 
 use crate::fitted::check_count;
 use crate::latent_sampling::LARGEST_PROPOSAL_COUNT;
+use crate::log_density::{check_density, draws_named, no_density};
 
 /// Candidates drawn at once: it bounds the memory whatever the number of targets.
 const GROUP_ROWS: usize = 1 << 18;
@@ -57,10 +58,7 @@ impl<M: InverseModel> DensestFirst<M> {
     /// density; the model's own error where its density of no pairs fails.
     pub fn new(model: M, candidates: usize) -> Result<Self, ProposeError> {
         check_count("candidates", candidates, LARGEST_PROPOSAL_COUNT)?;
-        let (x, y) = (Array2::zeros((0, model.dim_x())), Array2::zeros((0, model.dim_y())));
-        if model.log_density(x.view(), y.view())?.is_none() {
-            return Err(no_density(&model).into());
-        }
+        check_density(&model)?;
         let name = format!("{}, densest first", model.name());
         Ok(Self { model, name, candidates })
     }
@@ -73,21 +71,6 @@ impl<M: InverseModel> DensestFirst<M> {
     /// The model that draws, out of this one.
     pub fn into_model(self) -> M {
         self.model
-    }
-}
-
-fn no_density(model: &impl InverseModel) -> InvalidArgument {
-    InvalidArgument::new("model", "one with a density", model.name())
-}
-
-/// An error about the number of draws, by the name that the caller knows it by.
-fn candidates_named(error: ProposeError) -> ProposeError {
-    match error {
-        ProposeError::InvalidArgument(mut error) if error.argument == "n" => {
-            error.argument = "candidates".into();
-            error.into()
-        }
-        error => error,
     }
 }
 
@@ -139,7 +122,7 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
             let draws = self
                 .model
                 .propose(y, candidates, rng)
-                .map_err(|error| if candidates > n { candidates_named(error) } else { error })?;
+                .map_err(|error| if candidates > n { draws_named(error, "candidates") } else { error })?;
             if draws.designs().dim() != (y.nrows(), candidates, self.dim_x()) {
                 let expected = format!("proposals of shape {:?}", (y.nrows(), candidates, self.dim_x()));
                 let found = format!("{:?}", draws.designs().dim());

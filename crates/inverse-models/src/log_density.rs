@@ -1,7 +1,7 @@
 //! log p̂(x | y) in the data's units, from the density of standardised designs.
 
-use inverse_core::{ProposeError, check_pairs};
-use ndarray::{Array1, ArrayView2, Axis};
+use inverse_core::{InvalidArgument, InverseModel, ProposeError, check_pairs};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::device::propose_backend;
 use crate::fitted::Fitted;
@@ -42,6 +42,33 @@ pub(crate) fn log_density<S>(
     Ok(Some(Array1::from(log)))
 }
 
+/// Whether a model has a density: asked about no pairs.
+///
+/// # Errors
+/// [`ProposeError::InvalidArgument`] that names `model` where it has none; the model's own error.
+pub(crate) fn check_density(model: &impl InverseModel) -> Result<(), ProposeError> {
+    let (x, y) = (Array2::zeros((0, model.dim_x())), Array2::zeros((0, model.dim_y())));
+    match model.log_density(x.view(), y.view())? {
+        Some(_) => Ok(()),
+        None => Err(no_density(model).into()),
+    }
+}
+
+pub(crate) fn no_density(model: &impl InverseModel) -> InvalidArgument {
+    InvalidArgument::new("model", "one with a density", model.name())
+}
+
+/// An error about the number of draws, by the name that the caller knows it by.
+pub(crate) fn draws_named(error: ProposeError, argument: &str) -> ProposeError {
+    match error {
+        ProposeError::InvalidArgument(mut error) if error.argument == "n" => {
+            error.argument = argument.into();
+            error.into()
+        }
+        error => error,
+    }
+}
+
 /// The first row of each run of equal rows, and which run each row is in.
 fn runs(y: ArrayView2<'_, f64>) -> (Vec<usize>, Vec<usize>) {
     let mut first: Vec<usize> = Vec::new();
@@ -57,7 +84,7 @@ fn runs(y: ArrayView2<'_, f64>) -> (Vec<usize>, Vec<usize>) {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, array};
+    use ndarray::array;
 
     use super::*;
 

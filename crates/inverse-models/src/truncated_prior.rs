@@ -5,38 +5,44 @@ use std::fmt;
 use inverse_core::{
     Domain, InvalidArgument, InverseModel, Prior, Proposals, ProposeError, check_matrix, check_request,
 };
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rand::Rng;
 
-/// Draws of the model that its region is measured by.
-const DRAWS: usize = 10_000;
+use crate::log_density::{check_density, draws_named, no_density};
 
-/// Of them, how many have to be draws of its density.
+/// Draws of a model that its region is measured by, and how often as many are drawn at most, until so many are draws of its
+/// density.
+const DRAWS: usize = 20_000;
+const MOST_CALLS: usize = 10;
 const LEAST_DRAWS: usize = 100;
+
+/// The least share of them that a region may leave out: two draws.
+const LEAST_LEFT_OUT: f64 = 1e-4;
 
 /// Designs of the prior that are asked about at once.
 const BLOCK: usize = 1 << 14;
 
-/// How many designs have to lie in the region, to measure it by.
-const LEAST_INSIDE: usize = 100;
+/// How many designs inside the region measure its share of the prior: to 1.6 %.
+const MEASURED: usize = 4000;
 
-/// The least share of the prior's designs in the region.
-const RAREST: f64 = 1e-4;
+/// Designs of the prior that are drawn for that at most, and how many have to lie inside.
+const LARGEST_TRIAL: usize = 1_000_000;
+const LEAST_INSIDE: usize = 100;
 
 /// How many times as many designs of the prior as are expected may be drawn.
 const PATIENCE: f64 = 100.0;
 
-/// A prior without the designs that a model rules out, given one measurement.
+/// A prior without the designs that models rule out, given one measurement.
 ///
 /// Where a simulation is dear and a single measurement is to be explained, most designs of the prior are wasted: their
-/// outputs are nowhere near. This prior keeps those in the model's region of highest density for that measurement, and leaves
+/// outputs are nowhere near. This prior keeps those in a model's region of highest density for that measurement, and leaves
 /// the rest out. Inside the region it is the prior but for a factor, so that what a model learns from its pairs about
-/// that measurement is still p(x | y), in the region (truncated sequential posterior estimation: Deistler et al. 2022). Round
-/// by round the region shrinks and the model sharpens.
+/// that measurement is still p(x | y), but for the share that the region leaves out (truncated sequential posterior
+/// estimation: Deistler et al. 2022). Each round [narrows](Self::narrowed) the region by a sharper model. Regions lie within
+/// each other, so that the pairs of all rounds that lie [inside](Self::contains) the last are of one prior.
 ///
-/// Designs are drawn from the prior until enough lie inside: the cost grows as the region shrinks, in evaluations of the density,
-/// not in simulations. Models of other rounds are asked nothing; pairs of earlier rounds stay useful where they lie
-/// [inside](Self::contains).
+/// Designs are drawn from the prior until enough lie inside: the cost grows as the region shrinks, in evaluations of densities,
+/// not in simulations.
 ///
 /// ```
 /// use inverse_core::{
@@ -54,26 +60,34 @@ const PATIENCE: f64 = 100.0;
 /// let method = MixtureDensityNetwork::preset("product", Source::Quick)?;
 /// let streams = RandomStreams::new(1);
 ///
+/// // The first round knows nothing of the measurement.
 /// let first = Dataset::from_task(&task, 2000, &mut streams.stream("data", 0))?;
 /// let first = first.measured(&noise, &mut streams.stream("noise", 0))?;
 /// let model = method.fit(&first, &mut FitContext::new(1))?;
 ///
+/// // The second draws where that model thinks that the design may be.
 /// let mut rng = streams.stream("region", 0);
-/// let prior = TruncatedPrior::new(task.prior(), &model, measured.view(), 1e-3, &mut rng)?;
+/// let prior = TruncatedPrior::new(task.prior(), model, measured.view(), 1e-3, &mut rng)?;
 /// println!("{:.0} % of the prior", 100.0 * prior.acceptance_rate());
 /// assert!(prior.acceptance_rate() < 0.6);
-/// let task = SimulatedTask::new("product near 0.5", &task, prior)?;
-/// let second = Dataset::from_task(&task, 500, &mut streams.stream("data", 1))?;
-/// let distance = |data: &Dataset| data.y().mapv(|y| (y - 0.5).abs()).mean();
-/// println!("{:?} from the measurement, before {:?}", distance(&second), distance(&first));
-/// assert!(distance(&second) < distance(&first));
+/// let near = SimulatedTask::new("product near 0.5", &task, &prior)?;
+/// let second = Dataset::from_task(&near, 1000, &mut streams.stream("data", 1))?;
+/// let second = second.measured(&noise, &mut streams.stream("noise", 1))?;
+///
+/// // It trains on all pairs inside; a third would draw from `prior.narrowed(model, …)`.
+/// let inside = prior.contains(first.x())?;
+/// let kept: Vec<usize> = (0..first.len()).filter(|row| inside[*row]).collect();
+/// let pairs = first.select(&kept)?.joined(&second)?;
+/// let model = method.fit(&pairs, &mut FitContext::new(1))?;
+/// // Draws are weighed, where they are, by the task as it was.
+/// let draws = model.propose(measured.view(), 100, &mut rng)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct TruncatedPrior<P, M> {
     prior: P,
-    model: M,
     y: Array2<f64>,
-    least_log_density: f64,
+    /// Models, and the least log-density that their regions hold; a design lies in all of them.
+    regions: Vec<(M, f64)>,
     acceptance_rate: f64,
     domain: Domain,
 }
@@ -82,14 +96,14 @@ impl<P: Prior, M: InverseModel> TruncatedPrior<P, M> {
     /// Cuts a prior down to a model's region of highest density.
     ///
     /// * `y`: the measurement, (1, `dim_y`)
-    /// * `left_out`: share of the model's own draws that the region leaves out, above 0 and at most ½; 1e-3 is usual: what the
-    ///   model does not draw, no later round sees
+    /// * `left_out`: share of the model's own draws that the region leaves out, 1e-4 to ½; 1e-4 is usual. What it leaves out,
+    ///   no later round sees
     /// * `rng`: draws of the model and the prior, which measure the region
     ///
     /// # Errors
     /// [`ProposeError::InvalidArgument`] that names `y` where it is not one finite measurement of the model's width, `left_out`
-    /// where it is out of range, `model` where it has no density or hardly draws from it, `prior` where it is of another
-    /// width, or not one in 10,000 of its designs lies in the region; otherwise the model's own errors.
+    /// where it is out of range, `model` where it has no density or hardly draws from it, `prior` where its designs are of
+    /// another width or not finite, or fewer than one in 10,000 lie in the region; otherwise the model's own errors.
     pub fn new(
         prior: P,
         model: M,
@@ -101,33 +115,48 @@ impl<P: Prior, M: InverseModel> TruncatedPrior<P, M> {
         if y.nrows() != 1 {
             return Err(InvalidArgument::new("y", "one measurement", y.nrows()).into());
         }
-        if !(left_out > 0.0 && left_out <= 0.5) {
-            return Err(
-                InvalidArgument::new("left_out", "a share above 0, and at most a half", left_out).into()
-            );
-        }
         if prior.domain().dim() != model.dim_x() {
             let expected = format!("designs of {} variables, as the model's", model.dim_x());
             return Err(InvalidArgument::new("prior", expected, prior.domain().dim()).into());
         }
-        let draws = model.propose(y, DRAWS, rng)?;
-        let least_log_density = quantile(log_densities(&model, &draws, y)?, left_out)?;
         let domain = prior.domain().clone();
-        let mut truncated =
-            Self { prior, model, y: y.to_owned(), least_log_density, acceptance_rate: RAREST, domain };
-        let (inside, trials) = truncated.draw(LEAST_INSIDE, (LEAST_INSIDE as f64 / RAREST) as usize, rng)?;
+        let whole = Self { prior, y: y.to_owned(), regions: Vec::new(), acceptance_rate: 1.0, domain };
+        whole.narrowed(model, left_out, rng)
+    }
+
+    /// The part of this prior that lies in another model's region, too.
+    ///
+    /// * `model`, `left_out`, `rng`: as in [`TruncatedPrior::new`]
+    ///
+    /// # Errors
+    /// As [`TruncatedPrior::new`]; also where the model is of another width than the first.
+    pub fn narrowed(mut self, model: M, left_out: f64, rng: &mut dyn Rng) -> Result<Self, ProposeError> {
+        if !(LEAST_LEFT_OUT..=0.5).contains(&left_out) {
+            return Err(InvalidArgument::new("left_out", "a share from 1e-4 to a half", left_out).into());
+        }
+        let (found, expected) = ((model.dim_x(), model.dim_y()), (self.prior.domain().dim(), self.y.ncols()));
+        if found != expected {
+            let expected = format!("one of {expected:?} variables, x and y");
+            return Err(InvalidArgument::new("model", expected, format!("{found:?}")).into());
+        }
+        check_density(&model)?;
+        let least = self.least_log_density(&model, left_out, rng)?;
+        self.regions.push((model, least));
+        let (inside, trials) = self.search(MEASURED, LARGEST_TRIAL, rng)?;
         if inside.nrows() < LEAST_INSIDE {
-            let expected = "one that gives a design in the model's region once in 10,000";
+            let expected = "one that gives a design in the region once in 10,000";
             return Err(
                 InvalidArgument::new("prior", expected, format!("{} in {trials}", inside.nrows())).into()
             );
         }
-        truncated.acceptance_rate = inside.nrows() as f64 / trials as f64;
-        truncated.domain = Domain::from_samples(inside.view())?;
-        Ok(truncated)
+        // Where the last trial ended with the last that was wanted, the unbiased estimate leaves it out.
+        self.acceptance_rate = (inside.nrows() - 1) as f64 / (trials - 1) as f64;
+        self.domain = Domain::from_samples(inside.view())?;
+        Ok(self)
     }
 
-    /// The share of the prior's designs that lie in the region, as far as a few hundred tell.
+    /// The share of the prior's designs that lie in the region: to 1.6 % of it (one standard error) where it is 0.004 or
+    /// more, to 10 % where it is the least.
     pub fn acceptance_rate(&self) -> f64 {
         self.acceptance_rate
     }
@@ -137,30 +166,83 @@ impl<P: Prior, M: InverseModel> TruncatedPrior<P, M> {
     /// # Errors
     /// As [`InverseModel::log_density`].
     pub fn contains(&self, x: ArrayView2<'_, f64>) -> Result<Array1<bool>, ProposeError> {
-        check_matrix("x", x, self.model.dim_x())?;
-        let y = self.y.select(Axis(0), &vec![0; x.nrows()]);
-        let logs = self.model.log_density(x, y.view())?.filter(|logs| logs.len() == x.nrows());
-        let logs = logs.ok_or_else(|| no_density(&self.model))?;
-        Ok(logs.mapv(|log| log >= self.least_log_density))
+        check_matrix("x", x, self.prior.domain().dim())?;
+        let mut rows: Vec<usize> = (0..x.nrows()).collect();
+        for (model, least) in &self.regions {
+            let y = self.y.select(Axis(0), &vec![0; rows.len()]);
+            let logs = model.log_density(x.select(Axis(0), &rows).view(), y.view())?;
+            let logs = logs.filter(|logs| logs.len() == rows.len()).ok_or_else(|| no_density(model))?;
+            rows = rows.into_iter().zip(logs).filter(|(_, log)| log >= least).map(|(row, _)| row).collect();
+        }
+        let mut contained = Array1::from_elem(x.nrows(), false);
+        rows.into_iter().for_each(|row| contained[row] = true);
+        Ok(contained)
     }
 
-    /// Up to `n` designs inside, and out of how many of the prior's, which are at most about `trials`.
-    fn draw(&self, n: usize, trials: usize, rng: &mut dyn Rng) -> Result<(Array2<f64>, usize), ProposeError> {
-        let mut inside = Array2::zeros((0, self.model.dim_x()));
-        let mut drawn = 0;
-        while inside.nrows() < n && drawn < trials {
-            let wanted = ((n - inside.nrows()) as f64 / self.acceptance_rate).ceil();
-            let block = self.prior.sample((wanted as usize).clamp(1, BLOCK), rng);
-            let contained = self.contains(block.view())?;
-            let rows: Vec<usize> = (0..block.nrows()).filter(|row| contained[*row]).collect();
-            let missing = n - inside.nrows();
-            // Designs after the last that is wanted were not needed to find it.
-            drawn += if rows.len() < missing { block.nrows() } else { rows[missing - 1] + 1 };
-            let rows = &rows[..rows.len().min(missing)];
-            inside = concatenate(Axis(0), &[inside.view(), block.select(Axis(0), rows).view()])
-                .map_err(|error| InvalidArgument::new("prior", "designs of its own width", error))?;
+    /// `n` designs inside, (n, `dim_x`): what [`Prior::sample`] gives, with the reason where there are none.
+    ///
+    /// # Errors
+    /// Those of the models' densities; [`ProposeError::InvalidArgument`] that names `prior` where its designs are of another
+    /// shape or not finite, or lie inside a hundred times less often than was measured.
+    pub fn draw(&self, n: usize, rng: &mut dyn Rng) -> Result<Array2<f64>, ProposeError> {
+        let most = BLOCK + (PATIENCE * n as f64 / self.acceptance_rate) as usize;
+        let (inside, trials) = self.search(n, most, rng)?;
+        if inside.nrows() < n {
+            let expected =
+                format!("{n} designs in the region, of which it holds {:.2e}", self.acceptance_rate);
+            return Err(
+                InvalidArgument::new("prior", expected, format!("{} in {trials}", inside.nrows())).into()
+            );
         }
-        Ok((inside, drawn))
+        Ok(inside)
+    }
+
+    /// The log-density that all but a share of a model's draws reach.
+    fn least_log_density(&self, model: &M, left_out: f64, rng: &mut dyn Rng) -> Result<f64, ProposeError> {
+        let needed = ((1.0 / left_out).ceil() as usize).max(LEAST_DRAWS);
+        let mut logs = Vec::new();
+        // Where most draws are moved inside the range of the data, few are left of one call.
+        for _ in 0..MOST_CALLS {
+            let draws =
+                model.propose(self.y.view(), DRAWS, rng).map_err(|error| draws_named(error, "model"))?;
+            logs.extend(log_densities(model, &draws, self.y.view())?);
+            if logs.len() >= needed {
+                logs.sort_by(f64::total_cmp);
+                return Ok(logs[(left_out * logs.len() as f64) as usize]);
+            }
+        }
+        let expected =
+            format!("one with {needed} of {} draws inside the range of its data", MOST_CALLS * DRAWS);
+        Err(InvalidArgument::new("model", expected, logs.len()).into())
+    }
+
+    /// Up to `n` designs inside, and out of how many of the prior's: about `most`, at most.
+    fn search(&self, n: usize, most: usize, rng: &mut dyn Rng) -> Result<(Array2<f64>, usize), ProposeError> {
+        let dim_x = self.prior.domain().dim();
+        let mut inside: Vec<Array1<f64>> = Vec::new();
+        let mut trials = 0;
+        while inside.len() < n && trials < most {
+            let missing = n - inside.len();
+            let block = ((missing as f64 / self.acceptance_rate).ceil() as usize).clamp(1, BLOCK);
+            let designs = self.prior.sample(block, rng);
+            check_matrix("prior", designs.view(), dim_x)?;
+            if designs.nrows() != block {
+                return Err(InvalidArgument::new("prior", format!("{block} designs"), designs.nrows()).into());
+            }
+            let contained = self.contains(designs.view())?;
+            let rows = (0..block).filter(|row| contained[*row]).take(missing);
+            let before = inside.len();
+            let mut last = 0;
+            for row in rows {
+                inside.push(designs.row(row).to_owned());
+                last = row + 1;
+            }
+            // Designs after the last that was wanted were no trials.
+            trials += if inside.len() - before < missing { block } else { last };
+        }
+        let mut designs = Array2::zeros((inside.len(), dim_x));
+        designs.rows_mut().into_iter().zip(&inside).for_each(|(mut row, design)| row.assign(design));
+        Ok((designs, trials))
     }
 }
 
@@ -169,15 +251,11 @@ impl<P, M> fmt::Debug for TruncatedPrior<P, M> {
         formatter
             .debug_struct("TruncatedPrior")
             .field("y", &self.y)
-            .field("least_log_density", &self.least_log_density)
+            .field("regions", &self.regions.len())
             .field("acceptance_rate", &self.acceptance_rate)
             .field("domain", &self.domain)
             .finish_non_exhaustive()
     }
-}
-
-fn no_density(model: &impl InverseModel) -> InvalidArgument {
-    InvalidArgument::new("model", "one with a density of every pair", model.name())
 }
 
 /// log p̂ of the draws that are draws of it.
@@ -194,37 +272,29 @@ fn log_densities(
     Ok(logs.indexed_iter().filter_map(is_draw).collect())
 }
 
-fn quantile(mut logs: Vec<f64>, left_out: f64) -> Result<f64, InvalidArgument> {
-    if logs.len() < LEAST_DRAWS {
-        let expected = format!("one that draws {LEAST_DRAWS} of {DRAWS} designs from its density");
-        return Err(InvalidArgument::new("model", expected, logs.len()));
-    }
-    logs.sort_by(f64::total_cmp);
-    Ok(logs[(left_out * logs.len() as f64) as usize])
-}
-
 impl<P: Prior, M: InverseModel> Prior for TruncatedPrior<P, M> {
-    /// Fewer designs where the model fails, or the region is hit a hundred times less often than was measured:
-    /// [`Dataset::from_task`](inverse_core::Dataset::from_task) reports that.
+    /// Rows of NaN, which whoever draws refuses, where [`TruncatedPrior::draw`] fails.
     fn sample(&self, n: usize, rng: &mut dyn Rng) -> Array2<f64> {
-        let trials = BLOCK + (PATIENCE * n as f64 / self.acceptance_rate) as usize;
-        let drawn = self.draw(n, trials, rng);
-        drawn.map_or_else(|_| Array2::zeros((0, self.model.dim_x())), |(inside, _)| inside)
+        let failed = |_| Array2::from_elem((n, self.prior.domain().dim()), f64::NAN);
+        self.draw(n, rng).unwrap_or_else(failed)
     }
 
-    /// That of designs inside: the smallest box around a hundred of them.
+    /// Mean and range of some thousand designs inside (eq. 5).
     fn domain(&self) -> &Domain {
         &self.domain
     }
 
+    /// As exact as [`TruncatedPrior::acceptance_rate`].
     fn log_density(&self, x: ArrayView2<'_, f64>) -> Option<Array1<f64>> {
         let mut logs = self.prior.log_density(x)?;
-        if x.ncols() != self.model.dim_x() {
+        let possible: Vec<usize> =
+            logs.indexed_iter().filter(|(_, log)| log.is_finite()).map(|(row, _)| row).collect();
+        if possible.is_empty() {
             return Some(logs);
         }
-        let contained = self.contains(x).ok()?;
-        for (log, contained) in logs.iter_mut().zip(contained) {
-            *log = if contained { *log - self.acceptance_rate.ln() } else { f64::NEG_INFINITY };
+        let contained = self.contains(x.select(Axis(0), &possible).view()).ok()?;
+        for (row, contained) in possible.into_iter().zip(contained) {
+            logs[row] = if contained { logs[row] - self.acceptance_rate.ln() } else { f64::NEG_INFINITY };
         }
         Some(logs)
     }

@@ -36,7 +36,7 @@ impl DensityScale {
     /// * `draws`: (n, variables), finite, independent but for their order; some become kernels
     /// * `log_density`: log q̂ of each row
     ///
-    /// `None` where draws are discrete or too few, or a density is missing, NaN or infinite.
+    /// `None` where draws are discrete or too few, or a density is missing, NaN or +∞.
     pub(super) fn estimate<E>(
         draws: ArrayView2<'_, f64>,
         mut log_density: impl FnMut(ArrayView2<'_, f64>) -> Result<Option<Array1<f64>>, E>,
@@ -271,7 +271,7 @@ mod tests {
         let draws = steps(DRAWS, 0.95) + 0.5;
         let nan = |x: ArrayView2<'_, f64>| Ok::<_, Infallible>(Some(Array1::from_elem(x.nrows(), f64::NAN)));
         assert!(DensityScale::estimate(draws.view(), nan, &mut rng).unwrap().is_none());
-        // Nothing where it claims to be everything: no mean is above 0, and the factor is 0.
+        // No draw can come: the mean over draws is 1, that over kernels 0, and so is the factor.
         let empty = |x: ArrayView2<'_, f64>| {
             Ok::<_, Infallible>(Some(Array1::from_elem(x.nrows(), f64::NEG_INFINITY)))
         };
