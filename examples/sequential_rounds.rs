@@ -77,6 +77,9 @@ struct Case<'a> {
     arguments: &'a Arguments,
 }
 
+/// The model after all rounds, and the prior that the last one drew from.
+type Explained<'a, M> = (M, TruncatedPrior<&'a dyn Prior, M>);
+
 impl Case<'_> {
     /// Pairs of some prior, measured with noise.
     fn pairs(&self, task: &dyn Task, n: usize, index: u64) -> Result<Dataset, StudyError> {
@@ -96,14 +99,14 @@ impl Case<'_> {
         Ok(weights.effective_sample_sizes()[0])
     }
 
-    /// The model after all rounds, and the prior that the last one drew from.
+    /// Explains one measurement, after a first round that knows nothing of it.
     fn in_rounds<M: Method>(
         &self,
         method: &M,
         first: (&Dataset, M::Model),
         y: ArrayView2<'_, f64>,
         measurement: usize,
-    ) -> Result<(M::Model, TruncatedPrior<&dyn Prior, M::Model>), StudyError> {
+    ) -> Result<Explained<'_, M::Model>, StudyError> {
         let index = |round: usize| (100 * (measurement + 1) + round) as u64;
         let mut region_stream = self.streams.stream("rounds, region", measurement as u64);
         let (mut pairs, model) = (first.0.clone(), first.1);

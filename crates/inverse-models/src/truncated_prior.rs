@@ -175,7 +175,9 @@ impl<P: Prior, M: InverseModel> TruncatedPrior<P, M> {
             rows = rows.into_iter().zip(logs).filter(|(_, log)| log >= least).map(|(row, _)| row).collect();
         }
         let mut contained = Array1::from_elem(x.nrows(), false);
-        rows.into_iter().for_each(|row| contained[row] = true);
+        for row in rows {
+            contained[row] = true;
+        }
         Ok(contained)
     }
 
@@ -241,7 +243,9 @@ impl<P: Prior, M: InverseModel> TruncatedPrior<P, M> {
             trials += if inside.len() - before < missing { block } else { last };
         }
         let mut designs = Array2::zeros((inside.len(), dim_x));
-        designs.rows_mut().into_iter().zip(&inside).for_each(|(mut row, design)| row.assign(design));
+        for (mut row, design) in designs.rows_mut().into_iter().zip(&inside) {
+            row.assign(design);
+        }
         Ok((designs, trials))
     }
 }
