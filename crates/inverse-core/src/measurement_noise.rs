@@ -65,6 +65,8 @@ pub struct GaussianNoise {
 }
 
 impl GaussianNoise {
+    /// Noise of these deviations.
+    ///
     /// * `deviations`: standard deviations, one a measured variable, in units of y
     ///
     /// # Errors

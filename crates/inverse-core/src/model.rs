@@ -141,50 +141,6 @@ impl<M: InverseModel + ?Sized> InverseModel for Box<M> {
     }
 }
 
-impl<M: InverseModel + ?Sized> InverseModel for &M {
-    fn name(&self) -> &str {
-        (**self).name()
-    }
-
-    fn dim_x(&self) -> usize {
-        (**self).dim_x()
-    }
-
-    fn dim_y(&self) -> usize {
-        (**self).dim_y()
-    }
-
-    fn parameter_count(&self) -> usize {
-        (**self).parameter_count()
-    }
-
-    fn propose(
-        &self,
-        y: ArrayView2<'_, f64>,
-        n: usize,
-        rng: &mut dyn Rng,
-    ) -> Result<Proposals, ProposeError> {
-        (**self).propose(y, n, rng)
-    }
-
-    fn search<'a>(
-        &'a self,
-        y: ArrayView2<'_, f64>,
-        budget: usize,
-        rng: &mut dyn Rng,
-    ) -> Result<Box<dyn Search + 'a>, ProposeError> {
-        (**self).search(y, budget, rng)
-    }
-
-    fn log_density(
-        &self,
-        x: ArrayView2<'_, f64>,
-        y: ArrayView2<'_, f64>,
-    ) -> Result<Option<Array1<f64>>, ProposeError> {
-        (**self).log_density(x, y)
-    }
-}
-
 /// Checks the arguments of [`InverseModel::propose`].
 ///
 /// * `largest`: the most proposals the model can make for one target

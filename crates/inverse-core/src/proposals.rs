@@ -75,6 +75,14 @@ impl Proposals {
         self.moved_inside.as_ref().map(|moved| moved.view())
     }
 
+    /// Whether there is such a proposal, and it is a draw of its model, as far as that says: finite, and not
+    /// [moved](Self::moved_inside).
+    pub fn is_draw(&self, target: usize, rank: usize) -> bool {
+        let moved = self.moved_inside.as_ref().is_some_and(|moved| moved.get((target, rank)) == Some(&true));
+        let exists = target < self.targets() && rank < self.count();
+        exists && !moved && self.designs.slice(s![target, rank, ..]).iter().all(|value| value.is_finite())
+    }
+
     /// Number of targets.
     pub fn targets(&self) -> usize {
         self.designs.dim().0
@@ -158,6 +166,11 @@ mod tests {
         assert_eq!(proposals.moved_inside(), None);
         let proposals = proposals.with_moved_inside(moved.clone()).unwrap();
         assert_eq!(proposals.moved_inside(), Some(moved.view()));
+        let draws: Vec<bool> = (0..4).map(|rank| proposals.is_draw(0, rank)).collect();
+        assert_eq!(draws, [false, true, true, false], "the first was moved, and there is no fourth");
+        assert!(!proposals.is_draw(1, 1));
+        let infinite = Proposals::new(array![[[1.0, f64::INFINITY], [1.0, 2.0]]]).unwrap();
+        assert!(!infinite.is_draw(0, 0) && infinite.is_draw(0, 1));
         assert!(Proposals::new(Array3::zeros((1, 0, 2))).is_err());
     }
 

@@ -104,11 +104,8 @@ impl ImportanceWeights {
         let Some(log_density) = proposals.log_density(model, y)? else {
             return Err(InvalidArgument::new("model", "one with a density", model.name()).into());
         };
-        let designs = proposals.designs();
         let may_count = |target: usize, draw: usize| {
-            let moved = proposals.moved_inside().is_some_and(|moved| moved[[target, draw]]);
-            let finite = designs.slice(s![target, draw, ..]).iter().all(|value| value.is_finite());
-            !moved && finite && log_density[[target, draw]].is_finite()
+            proposals.is_draw(target, draw) && log_density[[target, draw]].is_finite()
         };
         let log_posterior = log_posterior(task, noise, proposals, y, may_count)?;
         Self::of_logarithms(log_posterior.view(), log_density.view())

@@ -269,9 +269,8 @@ fn log_densities(
     y: ArrayView2<'_, f64>,
 ) -> Result<Vec<f64>, ProposeError> {
     let logs = draws.log_density(model, y)?.ok_or_else(|| no_density(model))?;
-    let is_draw = |(place, log): ((usize, usize), &f64)| {
-        let moved = draws.moved_inside().is_some_and(|moved| moved[place]);
-        (!moved && log.is_finite()).then_some(*log)
+    let is_draw = |((target, rank), log): ((usize, usize), &f64)| {
+        (draws.is_draw(target, rank) && log.is_finite()).then_some(*log)
     };
     Ok(logs.indexed_iter().filter_map(is_draw).collect())
 }

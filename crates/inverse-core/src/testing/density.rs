@@ -43,11 +43,8 @@ fn scale(report: &mut Nonconformance, model: &dyn InverseModel, targets: ArrayVi
     }
     let draws = proposals.designs();
     let draws = draws.index_axis(Axis(0), 0);
-    let is_draw = |row: &usize| {
-        let moved = proposals.moved_inside().is_some_and(|moved| moved[[0, *row]]);
-        !moved && draws.row(*row).iter().all(|value| value.is_finite())
-    };
-    let draws = draws.select(Axis(0), &(0..DRAWS).filter(is_draw).collect::<Vec<_>>());
+    let rows: Vec<usize> = (0..DRAWS).filter(|row| proposals.is_draw(0, *row)).collect();
+    let draws = draws.select(Axis(0), &rows);
     // A density may have more beyond the range of the draws than was moved: a quarter of them may have been drawn again.
     let least = 0.5 * draws.nrows() as f64 / (1.25 * DRAWS as f64);
     let density = |x: ArrayView2<'_, f64>| {
