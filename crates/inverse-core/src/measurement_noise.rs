@@ -40,6 +40,14 @@ pub trait MeasurementNoise: Send + Sync {
         exact: ArrayView2<'_, f64>,
         y: ArrayView2<'_, f64>,
     ) -> Result<Array1<f64>, InvalidArgument>;
+
+    /// A number that no log-likelihood exceeds, whatever the output and the measurement: the closer, the fewer draws rejection
+    /// sampling of p(x | y) takes.
+    ///
+    /// The default is `None`: no such number is known, and rejection sampling refuses.
+    fn largest_log_likelihood(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// Gaussian noise of its own deviation in each measured variable, independent of all others.
@@ -87,6 +95,11 @@ impl GaussianNoise {
     pub fn deviations(&self) -> &[f64] {
         self.deviations.as_slice().unwrap_or_default()
     }
+
+    /// The log-likelihood of a measurement without error.
+    fn log_density_at_centre(&self) -> f64 {
+        -self.deviations.iter().map(|deviation| deviation.ln() + 0.5 * (2.0 * PI).ln()).sum::<f64>()
+    }
 }
 
 impl MeasurementNoise for GaussianNoise {
@@ -117,15 +130,18 @@ impl MeasurementNoise for GaussianNoise {
             let expected = format!("{} rows, as in `exact`", exact.nrows());
             return Err(InvalidArgument::new("y", expected, format!("{} rows", y.nrows())));
         }
-        let constant: f64 =
-            self.deviations.iter().map(|deviation| deviation.ln() + 0.5 * (2.0 * PI).ln()).sum();
+        let largest = self.log_density_at_centre();
         let rows = exact.rows().into_iter().zip(y.rows());
         let log = rows.map(|(exact, y)| {
             let values = exact.iter().zip(&y).zip(&self.deviations);
             let squares: f64 = values.map(|((exact, y), deviation)| ((y - exact) / deviation).powi(2)).sum();
-            -0.5 * squares - constant
+            largest - 0.5 * squares
         });
         Ok(log.collect())
+    }
+
+    fn largest_log_likelihood(&self) -> Option<f64> {
+        Some(self.log_density_at_centre())
     }
 }
 

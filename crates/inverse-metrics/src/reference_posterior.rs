@@ -10,19 +10,24 @@
 //! a kept design lies within band · scale / |∇f| of the true solution set: that distance belongs well below the
 //! shortest length of interest, such as the smallest scale of [`Mmd`](crate::Mmd). A narrower band costs draws: the share kept
 //! falls with band to the power of `dim_y`, which is why rejection is hopeless for many measured variables.
+//!
+//! Where measurements have noise, no band is needed: a draw that is kept with a chance proportional to p(y* | f(x)) is a draw
+//! of the posterior, exactly ([`ReferencePosterior::draw_measured`]).
 
 mod file;
+mod likelihood;
 mod matching;
 
 use std::time::{Duration, Instant};
 
-use inverse_core::{InvalidArgument, RandomStreams, Standardizer, Task, check_matrix};
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use inverse_core::{InvalidArgument, MeasurementNoise, RandomStreams, Standardizer, Task, check_matrix};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::MetricError;
+use likelihood::LikelihoodAcceptance;
 use matching::{Bands, TargetIndex};
 
 /// Designs that measure the spread of each output: enough for about 1% of a normal one's.
@@ -128,7 +133,69 @@ impl ReferencePosterior {
         let started = Instant::now();
         self.check(task, y)?;
         let scale = Self::output_scale(task, streams)?;
-        self.draw_within(task, &Bands::new(y, &(scale * self.band))?, streams, started)
+        self.draw_within(task, y, &scale, streams, started)
+    }
+
+    /// Draws what falls in the bands around targets.
+    fn draw_within(
+        &self,
+        task: &dyn Task,
+        y: ArrayView2<'_, f64>,
+        scale: &Array1<f64>,
+        streams: RandomStreams,
+        started: Instant,
+    ) -> Result<Vec<PosteriorSample>, MetricError> {
+        let bands = Bands::new(y, &(scale * self.band))?;
+        self.draw_kept(task, y.nrows(), streams, started, |missing| TargetIndex::new(&bands, missing))
+    }
+
+    /// Draws the posterior of each noisy measurement: p(x | y) ∝ p(x) p(y | f(x)), without a band's bias.
+    ///
+    /// * `noise`: p(y | f(x)), with a [largest likelihood](MeasurementNoise::largest_log_likelihood)
+    /// * `y`: measurements, (targets, `dim_y`), in the task's units
+    ///
+    /// A draw of the prior is kept with the chance that its likelihood is of the largest; `band` has no say. The share kept
+    /// falls with the noise's deviation to the power of `dim_y`. All else is as in [`ReferencePosterior::draw`].
+    ///
+    /// ```
+    /// use inverse_core::{BoxPrior, FnSimulator, GaussianNoise, RandomStreams, SimulatedTask};
+    /// use inverse_metrics::ReferencePosterior;
+    /// use ndarray::array;
+    ///
+    /// let square = FnSimulator::new(1, 1, |x, y| y[0] = x[0] * x[0])?;
+    /// let task = SimulatedTask::new("square", square, BoxPrior::new(&[-1.0], &[1.0])?)?;
+    /// let settings = ReferencePosterior { samples: 100, ..ReferencePosterior::default() };
+    /// let noise = GaussianNoise::new(&[0.02])?;
+    /// let posteriors = settings.draw_measured(&task, &noise, array![[0.25]].view(), RandomStreams::new(1))?;
+    /// // y is known to 0.02, so x to 0.02 / |∂y/∂x| = 0.02.
+    /// assert!(posteriors[0].designs.iter().all(|x| (x.abs() - 0.5).abs() < 0.1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ReferencePosterior::draw`]; also [`MetricError::InvalidArgument`] that names `noise` where it is of another width
+    /// than the task's measurements, has no largest likelihood, or gives one that is larger or NaN.
+    pub fn draw_measured(
+        &self,
+        task: &dyn Task,
+        noise: &dyn MeasurementNoise,
+        y: ArrayView2<'_, f64>,
+        streams: RandomStreams,
+    ) -> Result<Vec<PosteriorSample>, MetricError> {
+        let started = Instant::now();
+        self.check(task, y)?;
+        if noise.dim_y() != task.dim_y() {
+            let expected = format!("noise of {} measured variables, as the task's", task.dim_y());
+            return Err(InvalidArgument::new("noise", expected, noise.dim_y()).into());
+        }
+        let bound = noise.largest_log_likelihood();
+        let Some(bound) = bound.filter(|bound| bound.is_finite()) else {
+            let found = bound.map_or("none".to_owned(), |bound| bound.to_string());
+            return Err(InvalidArgument::new("noise", "one that knows its largest likelihood", found).into());
+        };
+        self.draw_kept(task, y.nrows(), streams, started, |missing| {
+            LikelihoodAcceptance::new(noise, y, bound, missing)
+        })
     }
 
     /// The unit of `band`: the standard deviation of each output under the prior, (`dim_y`).
@@ -177,25 +244,30 @@ impl ReferencePosterior {
     ///
     /// Rounds double from one block up: a round then keeps about as many designs as all before it, so that it
     /// does not run far past the last sample wanted. What is kept does not depend on rounds.
-    fn draw_within(
+    ///
+    /// * `acceptance`: what keeps draws, given how many samples each target lacks
+    fn draw_kept<A: Acceptance>(
         &self,
         task: &dyn Task,
-        bands: &Bands,
+        targets: usize,
         streams: RandomStreams,
         started: Instant,
+        acceptance: impl Fn(&[usize]) -> A,
     ) -> Result<Vec<PosteriorSample>, MetricError> {
-        let mut kept = vec![Kept::default(); bands.targets()];
+        let mut kept = vec![Kept::default(); targets];
         let (mut block, mut round) = (0_u64, 1);
         let mut draws = 0;
         while draws < self.draw_limit && started.elapsed() < self.time_limit {
             let missing: Vec<usize> = kept.iter().map(|kept| self.samples - kept.count).collect();
-            let index = TargetIndex::new(bands, &missing);
-            if index.is_empty() {
+            if missing.iter().all(|missing| *missing == 0) {
                 break;
             }
+            let acceptance = acceptance(&missing);
             let results: Vec<_> = (0..round)
                 .into_par_iter()
-                .map(|offset: usize| self.block(task, &index, streams, block + offset as u64, started))
+                .map(|offset: usize| {
+                    self.block(task, &acceptance, &missing, streams, block + offset as u64, started)
+                })
                 .collect();
             for result in results {
                 // Blocks drawn beyond the last one needed must not fail the draw, nor those after a gap count.
@@ -214,7 +286,8 @@ impl ReferencePosterior {
     fn block(
         &self,
         task: &dyn Task,
-        index: &TargetIndex<'_>,
+        acceptance: &dyn Acceptance,
+        missing: &[usize],
         streams: RandomStreams,
         block: u64,
         started: Instant,
@@ -226,23 +299,37 @@ impl ReferencePosterior {
         }
         let mut rng = streams.stream("reference posterior", block);
         let (designs, answers) = simulate(task, self.block, &mut rng)?;
-        // Rows as plain slices: views of rows would cost more than the search.
-        let [designs, answers]: [Vec<f64>; 2] = [designs, answers].map(|rows| rows.iter().copied().collect());
-        let rows = answers.chunks_exact(task.dim_y()).zip(designs.chunks_exact(task.dim_x()));
         let mut accepted = Accepted::default();
-        let mut missing = index.missing().to_vec();
-        for (row, (answer, design)) in rows.take(wanted).enumerate() {
-            for target in index.matches(answer) {
+        let mut missing = missing.to_vec();
+        acceptance.accept(
+            answers.slice_axis(Axis(0), Slice::from(..wanted)),
+            &mut rng,
+            &mut |target, row| {
                 // No block gives a target more than it lacks, so wide bands do not fill the memory.
                 if missing[target] > 0 {
                     missing[target] -= 1;
                     accepted.rows.push((target, row));
-                    accepted.designs.extend(design);
+                    accepted.designs.extend(designs.row(row));
                 }
-            }
-        }
+            },
+        )?;
         Ok(Some(accepted))
     }
+}
+
+/// What decides which draws are kept.
+trait Acceptance: Sync {
+    /// Calls `keep` with each target and row of a block that is kept for it; a target's rows in their order, and none for
+    /// targets that lack no sample.
+    ///
+    /// * `answers`: what designs of the prior measure, (n, `dim_y`); rows of NaN have no answer
+    /// * `rng`: the block's, after its designs
+    fn accept(
+        &self,
+        answers: ArrayView2<'_, f64>,
+        rng: &mut dyn Rng,
+        keep: &mut dyn FnMut(usize, usize),
+    ) -> Result<(), MetricError>;
 }
 
 /// Draws and simulates designs and returns both, (n, `dim_x`) and (n, `dim_y`).
@@ -260,7 +347,7 @@ fn simulate(task: &dyn Task, n: usize, rng: &mut dyn Rng) -> Result<(Array2<f64>
     Ok((designs, answers))
 }
 
-/// What one block gave: the target and the row of each kept design, in order of rows, and the designs.
+/// What one block gave: the target and the row of each kept design, a target's in order of rows, and the designs.
 #[derive(Default)]
 struct Accepted {
     rows: Vec<(usize, usize)>,

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 
 use super::density_scale::{DRAWS, DensityScale};
 use super::{Nonconformance, caught};
-use crate::{MeasurementNoise, RandomStreams, check_matrix};
+use crate::{InvalidArgument, MeasurementNoise, RandomStreams, check_matrix};
 
 /// What the order of sums may change in a log-likelihood where other pairs stand beside.
 const TOLERANCE: f64 = 1e-9;
@@ -15,6 +15,7 @@ const TOLERANCE: f64 = 1e-9;
 ///   else
 /// * a log-likelihood for each pair, the same alone as among others, and none of no pairs
 /// * that measurements follow the likelihood, as far as 5,500 of the first output show it
+/// * that no likelihood exceeds [`largest_log_likelihood`](MeasurementNoise::largest_log_likelihood), where that is known
 /// * outputs and measurements of another width or number, or not finite, refused by an error that names `exact` or `y`
 ///
 /// # Errors
@@ -48,6 +49,7 @@ pub fn check_noise(
     if fit {
         if let Some(y) = measurements(&mut report, noise, exact, seed) {
             likelihoods(&mut report, noise, exact, y.view());
+            bound(&mut report, noise, exact, y.view());
         }
         scale(&mut report, noise, exact, seed);
         refusals(&mut report, noise, exact, seed);
@@ -122,6 +124,30 @@ fn likelihoods(
     }
 }
 
+/// Whether likelihoods exceed the largest: those of its own measurements, and of measurements without error.
+fn bound(
+    report: &mut Nonconformance,
+    noise: &dyn MeasurementNoise,
+    exact: ArrayView2<'_, f64>,
+    y: ArrayView2<'_, f64>,
+) {
+    let what = "largest_log_likelihood";
+    let bound = report.expect(what, || Ok::<_, InvalidArgument>(noise.largest_log_likelihood()));
+    let Some(bound) = bound.flatten() else { return };
+    for y in [y, exact] {
+        // What is wrong with likelihoods themselves is another check's finding.
+        let Ok(Ok(log)) = caught(|| noise.log_likelihood(exact, y)) else { return };
+        let largest = log.fold(f64::NEG_INFINITY, |largest, log| largest.max(*log));
+        report.require(
+            bound.is_finite() && largest <= bound + TOLERANCE * bound.abs().max(1.0),
+            what,
+            format!("a number of at least {largest}"),
+            bound,
+            "return a bound of all likelihoods, or `None`",
+        );
+    }
+}
+
 /// Whether measurements of the first output follow their likelihood.
 fn scale(report: &mut Nonconformance, noise: &dyn MeasurementNoise, exact: ArrayView2<'_, f64>, seed: u64) {
     let streams = RandomStreams::new(seed);
@@ -178,7 +204,7 @@ mod tests {
     use rand::Rng;
 
     use super::*;
-    use crate::{GaussianNoise, InvalidArgument};
+    use crate::GaussianNoise;
 
     /// Gaussian noise with one flaw or none.
     struct Flawed(&'static str, GaussianNoise, AtomicU64);
@@ -225,6 +251,15 @@ mod tests {
                 _ => log,
             })
         }
+
+        fn largest_log_likelihood(&self) -> Option<f64> {
+            let largest = self.1.largest_log_likelihood()?;
+            match self.0 {
+                "unbounded" => None,
+                "low" => Some(largest - 0.5),
+                _ => Some(largest),
+            }
+        }
     }
 
     fn findings(flaw: &'static str) -> String {
@@ -236,6 +271,7 @@ mod tests {
     #[test]
     fn every_flaw_is_found() {
         assert_eq!(findings("none"), "");
+        assert_eq!(findings("unbounded"), "");
         for (flaw, words) in [
             ("silent", "measurements: expected others from another stream, came the same"),
             ("unsteady", "measurements: expected the same from the same stream, came others"),
@@ -244,6 +280,8 @@ mod tests {
             ("talkative", "log_likelihood of no pairs: expected an empty array, came [0]"),
             ("unscaled", "log_likelihood: expected that of its measurements, came about 0.2"),
             ("entangled", "log_likelihood of pair 0 alone: expected"),
+            // ln(1 / (0.1 √(2π))) = 1.3836.
+            ("low", "largest_log_likelihood: expected a number of at least 1.3836"),
             (
                 "impossible",
                 "log_likelihood of its own measurements: expected 2 finite numbers, came [-inf, -inf]",

@@ -11,7 +11,6 @@ use inverse_core::{InvalidArgument, RandomStreams, Task, write_atomically};
 use ndarray::{Array1, Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use super::matching::Bands;
 use super::{PosteriorSample, ReferencePosterior};
 use crate::MetricError;
 
@@ -132,7 +131,7 @@ impl ReferencePosterior {
         }
         let started = Instant::now();
         let scale = Self::output_scale(task, streams)?;
-        let samples = self.draw_within(task, &Bands::new(y, &(&scale * self.band))?, streams, started)?;
+        let samples = self.draw_within(task, y, &scale, streams, started)?;
         self.save_scaled(path, task, y, streams, &samples, scale)?;
         Ok(samples)
     }

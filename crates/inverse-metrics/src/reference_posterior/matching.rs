@@ -4,6 +4,10 @@ use std::ops::Range;
 
 use inverse_core::InvalidArgument;
 use ndarray::{Array1, ArrayView1, ArrayView2, Zip};
+use rand::Rng;
+
+use super::Acceptance;
+use crate::MetricError;
 
 /// Cells a target, so that few targets share one; a band is a few cells wide where targets are many.
 const CELLS_PER_TARGET: usize = 8;
@@ -60,7 +64,6 @@ impl Bands {
 /// bands reach into it: most draws fall in a cell without any and cost one look-up.
 pub(super) struct TargetIndex<'a> {
     bands: &'a Bands,
-    missing: &'a [usize],
     /// Targets in order of their first output.
     sorted: Vec<usize>,
     /// The run of `sorted` for each cell.
@@ -72,7 +75,7 @@ pub(super) struct TargetIndex<'a> {
 
 impl<'a> TargetIndex<'a> {
     /// * `missing`: how many samples each target lacks, (targets); those that lack none are left out
-    pub(super) fn new(bands: &'a Bands, missing: &'a [usize]) -> Self {
+    pub(super) fn new(bands: &'a Bands, missing: &[usize]) -> Self {
         let mut sorted: Vec<usize> = (0..bands.targets()).filter(|target| missing[*target] > 0).collect();
         // Bands are equally wide, so this sorts their upper ends too.
         sorted.sort_unstable_by(|a, b| bands.first(*a).0.total_cmp(&bands.first(*b).0));
@@ -80,7 +83,7 @@ impl<'a> TargetIndex<'a> {
         let high = sorted.last().map_or(0.0, |target| bands.first(*target).1);
         let count = (CELLS_PER_TARGET * sorted.len()).clamp(1, MOST_CELLS);
         let cells_per_unit = count as f64 / (high - low);
-        let mut index = Self { bands, missing, sorted, cells: vec![0..0; count], low, high, cells_per_unit };
+        let mut index = Self { bands, sorted, cells: vec![0..0; count], low, high, cells_per_unit };
         index.cells = index.runs(count);
         index
     }
@@ -108,18 +111,8 @@ impl<'a> TargetIndex<'a> {
         (((value - self.low) * self.cells_per_unit) as usize).min(count - 1)
     }
 
-    /// Whether no target lacks a sample.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sorted.is_empty()
-    }
-
-    /// How many samples each target lacks, (targets).
-    pub(super) fn missing(&self) -> &[usize] {
-        self.missing
-    }
-
     /// The targets in whose band a measurement, (`dim_y`), lies.
-    pub(super) fn matches<'m>(&'m self, measurement: &'m [f64]) -> impl Iterator<Item = usize> + 'm {
+    fn matches<'m>(&'m self, measurement: &'m [f64]) -> impl Iterator<Item = usize> + 'm {
         let run = match measurement.first() {
             Some(value) if self.low <= *value && *value <= self.high => {
                 self.cells[self.cell(*value, self.cells.len())].clone()
@@ -128,6 +121,23 @@ impl<'a> TargetIndex<'a> {
         };
         let targets = self.sorted[run].iter().copied();
         targets.filter(move |target| self.bands.contains(*target, measurement))
+    }
+}
+
+impl Acceptance for TargetIndex<'_> {
+    fn accept(
+        &self,
+        answers: ArrayView2<'_, f64>,
+        _: &mut dyn Rng,
+        keep: &mut dyn FnMut(usize, usize),
+    ) -> Result<(), MetricError> {
+        // Rows as plain slices: views of rows would cost more than the search.
+        let answers = answers.as_standard_layout();
+        let rows = answers.as_slice().unwrap_or_default().chunks_exact(self.bands.dim_y);
+        for (row, answer) in rows.enumerate() {
+            self.matches(answer).for_each(|target| keep(target, row));
+        }
+        Ok(())
     }
 }
 
