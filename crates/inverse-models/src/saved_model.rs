@@ -4,11 +4,13 @@
 //! for people to read. Loading reads the first, runs no code from it, and checks every number it uses.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use inverse_core::{Device, Domain, InvalidArgument, InverseModel, Standardizer};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::density_ensemble;
 use crate::device::open_device;
 use crate::nn::{FrozenMlp, MlpSettings, TrainingReport};
 use crate::registry::{self, LoadableMethod};
@@ -43,12 +45,20 @@ impl<M: SavedModel + ?Sized> SavedModel for Box<M> {
     }
 }
 
-/// Loads the model in `folder`, whatever its method.
+/// Loads the model in `folder`, whatever its method; an ensemble of models, too.
 ///
 /// # Errors
 /// [`ModelFileError`] where the folder cannot be read, the file is cut short, foreign, newer than this
 /// build or inconsistent, its method is unknown, or the device cannot be used.
 pub fn load(folder: &Path, device: Device) -> Result<Box<dyn SavedModel>, ModelFileError> {
+    if let Some(ensemble) = density_ensemble::load(folder, device)? {
+        let model = folder.join(TENSORS);
+        if model.exists() {
+            let expected = "a model or an ensemble in one folder";
+            return Err(ModelFileError::foreign(&model, expected, "both, of a save that was cut off"));
+        }
+        return Ok(Box::new(ensemble));
+    }
     let file = open(folder, None, device)?;
     if let Some(loader) = registry::loader(&file.method) {
         return loader(file);
@@ -103,7 +113,23 @@ pub(crate) fn save(
 ) -> Result<(), ModelFileError> {
     let path = folder.join(TENSORS);
     let header = save_file(&path, method, description, tensors, Precision::Single)?;
-    tensor_file::write_bytes(&folder.join(READABLE_COPY), header.as_bytes())
+    tensor_file::write_bytes(&folder.join(READABLE_COPY), header.as_bytes())?;
+    density_ensemble::forget(folder)
+}
+
+/// Removes a model's files from a folder that holds an ensemble from now on.
+pub(crate) fn forget(folder: &Path) -> Result<(), ModelFileError> {
+    [TENSORS, READABLE_COPY].iter().try_for_each(|name| remove(&folder.join(name)))
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), ModelFileError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(ModelFileError::Io { path: path.into(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes a model to one file; returns its header as JSON.
