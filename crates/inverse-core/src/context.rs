@@ -126,6 +126,11 @@ impl<'a> FitContext<'a> {
         self.checkpoints.as_ref()
     }
 
+    /// Whether somebody watches.
+    pub fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// The observer.
     pub fn observer(&mut self) -> &mut dyn Observer {
         match &mut self.observer {

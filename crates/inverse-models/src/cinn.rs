@@ -30,7 +30,8 @@ use crate::nn::{
     Schedule, TrainableNetwork, TrainingReport, TrainingSettings, Updates, host_scalar, train, values,
 };
 use crate::presets::{
-    PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
+    PresetMethod, Source, authors_training, cosine_training, posterior_training, tuned_relabelling,
+    unreleased,
 };
 use crate::registry::LoadableMethod;
 use crate::relabelling::{Relabeller, Relabelling};
@@ -70,6 +71,31 @@ pub struct ConditionalInvertibleNetwork {
 }
 
 impl ConditionalInvertibleNetwork {
+    /// Settings for posteriors of noisy measurements, whatever the number of pairs: narrow splines that train until the held-out
+    /// likelihood stays.
+    ///
+    /// With few pairs a [`DensityEnsemble`](crate::DensityEnsemble) of these is the better model.
+    ///
+    /// ```
+    /// use inverse_models::{ConditionalInvertibleNetwork, DensityEnsemble};
+    ///
+    /// let method = DensityEnsemble { method: ConditionalInvertibleNetwork::for_posteriors(), members: 5 };
+    /// assert_eq!(method.method.flow.hidden, [64, 64]);
+    /// ```
+    pub fn for_posteriors() -> Self {
+        Self {
+            flow: FlowSettings {
+                blocks: 8,
+                hidden: vec![64; 2],
+                activation: Activation::Silu,
+                coupling: Coupling::Spline { bins: 8, bound: 5.0 },
+            },
+            temperature: 1.0,
+            training: posterior_training(2e-3),
+            relabelling: None,
+        }
+    }
+
     fn validate(&self) -> Result<(), InvalidArgument> {
         check_positive("temperature", self.temperature)?;
         self.relabelling.iter().try_for_each(Relabelling::validate)?;

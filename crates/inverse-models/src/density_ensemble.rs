@@ -3,12 +3,13 @@
 mod files;
 
 use inverse_core::{
-    Dataset, FitContext, FitError, InvalidArgument, InverseModel, LARGEST_PAIRS, Method, Proposals,
-    ProposeError, RandomStreams, check_request,
+    CheckpointPolicy, Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, LARGEST_PAIRS,
+    Method, Proposals, ProposeError, RandomStreams, check_request,
 };
 use ndarray::{Array1, Array2, Array3, ArrayView2, s};
 use rand::Rng;
 use rand::seq::SliceRandom;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::ensemble::LARGEST_MEMBER_COUNT;
@@ -52,27 +53,56 @@ pub struct DensityEnsemble<M> {
     pub members: usize,
 }
 
-impl<M: Method> Method for DensityEnsemble<M> {
+impl<M: Method + Sync> Method for DensityEnsemble<M> {
     type Model = DensityEnsembleModel<M::Model>;
 
-    /// Fits one member after the other, each with streams and checkpoints of its own.
+    /// Fits the members, each with streams and checkpoints of its own: all at once, or one after the other where an observer
+    /// watches. The model is the same.
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
         check_count("members", self.members, LARGEST_MEMBER_COUNT)?;
-        let mut members = Vec::with_capacity(self.members);
-        for index in 0..self.members {
-            let seed = context.streams().family("density member", index as u64).seed();
-            let (device, checkpoints) = (context.device(), context.checkpoints().cloned());
-            let mut own = FitContext::new(seed).with_device(device).with_observer(context.observer());
-            if let Some(mut policy) = checkpoints {
-                policy.folder.push(format!("member-{index}"));
-                own = own.with_checkpoints(policy);
-            }
-            members.push(self.method.fit(data, &mut own)?);
-        }
+        let members = 0..self.members;
+        let own = MemberContexts::of(context);
+        let fits: Vec<Result<M::Model, FitError>> = if context.is_observed() {
+            let fits = members.map(|index| {
+                self.method.fit(data, &mut own.context(index).with_observer(context.observer()))
+            });
+            fits.collect()
+        } else {
+            members.into_par_iter().map(|index| self.method.fit(data, &mut own.context(index))).collect()
+        };
+        // Of several errors the first member's, whichever came first.
+        let members = fits.into_iter().collect::<Result<Vec<_>, _>>()?;
         DensityEnsembleModel::new(members).map_err(|error| match error {
             ProposeError::InvalidArgument(error) => error.into(),
             error => FitError::Backend(Box::new(error)),
         })
+    }
+}
+
+/// What the surroundings of the members' fits are made of, for any thread.
+struct MemberContexts {
+    streams: RandomStreams,
+    device: Device,
+    checkpoints: Option<CheckpointPolicy>,
+}
+
+impl MemberContexts {
+    fn of(context: &FitContext<'_>) -> Self {
+        let checkpoints = context.checkpoints().cloned();
+        Self { streams: context.streams(), device: context.device(), checkpoints }
+    }
+
+    /// The surroundings of one member's fit, silent.
+    fn context<'a>(&self, index: usize) -> FitContext<'a> {
+        let seed = self.streams.family("density member", index as u64).seed();
+        let own = FitContext::new(seed).with_device(self.device);
+        match self.checkpoints.clone() {
+            Some(mut policy) => {
+                policy.folder.push(format!("member-{index}"));
+                own.with_checkpoints(policy)
+            }
+            None => own,
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::fs;
 use approx::assert_relative_eq;
 use inverse_core::testing::check_model;
 use inverse_core::{
-    BoxPrior, CheckpointPolicy, Device, FnSimulator, GaussianNoise, SimulatedTask, Stream, check_pairs,
+    BoxPrior, EpochReport, FnSimulator, GaussianNoise, Signal, SimulatedTask, Stream, check_pairs,
 };
 use ndarray::{Axis, array};
 
@@ -282,6 +282,25 @@ fn damaged_and_foreign_ensembles_are_errors() {
     neighbor.save(&path.join("generation-2/member-1")).unwrap();
     refused("expected members of one width that have a density");
     assert!(matches!(load(&path.join("none"), Device::Cpu), Err(ModelFileError::Io { .. })));
+}
+
+#[test]
+fn watched_members_are_those_that_fit_at_once() {
+    let data = noisy_product(80);
+    let method = DensityEnsemble { method: small_mdn(), members: 3 };
+    let mut epochs = Vec::new();
+    let mut watch = |report: &EpochReport| {
+        epochs.push(report.epoch);
+        Signal::Continue
+    };
+    let watched = method.fit(&data, &mut FitContext::new(1).with_observer(&mut watch)).unwrap();
+    assert_eq!(epochs, [1, 2, 3, 4, 5, 6].repeat(3), "one after the other");
+    let draw = |model: &dyn InverseModel| model.propose(array![[0.3]].view(), 9, &mut stream()).unwrap();
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let silent = pool.install(|| method.fit(&data, &mut FitContext::new(1)).unwrap());
+        assert_eq!(draw(&silent), draw(&watched));
+    }
 }
 
 #[test]

@@ -33,7 +33,8 @@ use crate::nn::{
     TrainableNetwork, TrainingReport, TrainingSettings, host_loss, train, values,
 };
 use crate::presets::{
-    PresetMethod, Source, authors_training, cosine_training, tuned_relabelling, unreleased,
+    PresetMethod, Source, authors_training, cosine_training, posterior_training, tuned_relabelling,
+    unreleased,
 };
 use crate::redraws::draw_inside;
 use crate::registry::LoadableMethod;
@@ -81,6 +82,23 @@ pub struct MixtureDensityNetwork {
 }
 
 impl MixtureDensityNetwork {
+    /// Settings for posteriors of noisy measurements, whatever the number of pairs: narrow layers that train until the held-out
+    /// likelihood stays.
+    ///
+    /// With few pairs a [`DensityEnsemble`](crate::DensityEnsemble) of these is the better model, and
+    /// [`ConditionalInvertibleNetwork::for_posteriors`](crate::ConditionalInvertibleNetwork::for_posteriors) often is, at
+    /// several times the cost.
+    pub fn for_posteriors() -> Self {
+        Self {
+            hidden: vec![96; 3],
+            activation: Activation::Silu,
+            batch_norm: false,
+            components: 10,
+            training: posterior_training(1e-3),
+            relabelling: None,
+        }
+    }
+
     fn validate(&self) -> Result<(), InvalidArgument> {
         check_count("components", self.components, LARGEST_COMPONENT_COUNT)?;
         self.relabelling.iter().try_for_each(Relabelling::validate)?;

@@ -85,6 +85,20 @@ pub(crate) fn cosine_training(epochs: usize, batch_size: usize, learning_rate: f
     }
 }
 
+/// Adam whose rate falls, and which stops, by the held-out likelihood: few pairs are soon learnt by heart, many take long.
+pub(crate) fn posterior_training(learning_rate: f64) -> TrainingSettings {
+    TrainingSettings {
+        epochs: 500,
+        batch_size: 128,
+        learning_rate,
+        l2: 0.0,
+        schedule: Schedule::Plateau { factor: 0.5, patience: 10, lowest: 1e-6 },
+        validation_share: 0.1,
+        early_stop: Some(30),
+        gradient_limit: Some(15.0),
+    }
+}
+
 /// A smooth network for a smooth simulator: SiLU, no batch normalisation, a cosine.
 pub(crate) fn smooth_regression(hidden: Vec<usize>, epochs: usize) -> RegressionSettings {
     RegressionSettings {
