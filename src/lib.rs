@@ -40,8 +40,9 @@ pub mod prelude {
     pub use inverse_models::presets::{PresetMethod, Source};
     pub use inverse_models::{
         AdaptiveNeuralAdjoint, AdaptiveSearchSettings, ConditionalInvertibleNetwork, ConditionalVae,
-        DensestFirst, DirectRegression, InvertibleNetwork, LevenbergMarquardtSettings, MixtureDensityNetwork,
-        NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, Precision, ProxyRecipe, ProxySimulator,
-        RefineWith, RegressionSettings, SavedModel, Surrogate, Tandem, TruncatedPrior,
+        DensestFirst, DensityEnsemble, DirectRegression, InvertibleNetwork, LevenbergMarquardtSettings,
+        MixtureDensityNetwork, NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, Precision, ProxyRecipe,
+        ProxySimulator, RefineWith, RegressionSettings, SavedModel, Surrogate, Tandem, TruncatedPrior,
+        posterior_draws,
     };
 }

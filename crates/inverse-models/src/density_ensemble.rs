@@ -57,22 +57,24 @@ impl<M: Method + Sync> Method for DensityEnsemble<M> {
     type Model = DensityEnsembleModel<M::Model>;
 
     /// Fits the members, each with streams and checkpoints of its own: all at once, or one after the other where an observer
-    /// watches. The model is the same.
+    /// watches or a GPU trains. The model is the same.
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
         check_count("members", self.members, LARGEST_MEMBER_COUNT)?;
         let members = 0..self.members;
         let own = MemberContexts::of(context);
-        let fits: Vec<Result<M::Model, FitError>> = if context.is_observed() {
+        // A GPU's libraries are held by one handle.
+        let in_turn = context.is_observed() || own.device != Device::Cpu;
+        let members: Result<Vec<M::Model>, FitError> = if in_turn {
             let fits = members.map(|index| {
                 self.method.fit(data, &mut own.context(index).with_observer(context.observer()))
             });
             fits.collect()
         } else {
-            members.into_par_iter().map(|index| self.method.fit(data, &mut own.context(index))).collect()
+            let fits = members.into_par_iter().map(|index| self.method.fit(data, &mut own.context(index)));
+            // Of several errors the first member's, whichever came first.
+            fits.collect::<Vec<_>>().into_iter().collect()
         };
-        // Of several errors the first member's, whichever came first.
-        let members = fits.into_iter().collect::<Result<Vec<_>, _>>()?;
-        DensityEnsembleModel::new(members).map_err(|error| match error {
+        DensityEnsembleModel::new(members?).map_err(|error| match error {
             ProposeError::InvalidArgument(error) => error.into(),
             error => FitError::Backend(Box::new(error)),
         })
