@@ -11,6 +11,9 @@ struct ReadingErrors;
 #[doc = include_str!("../docs/calibration.md")]
 struct Calibration;
 
+#[doc = include_str!("../docs/posteriors.md")]
+struct Posteriors;
+
 #[doc = include_str!("../docs/add_a_task.md")]
 struct AddTask;
 

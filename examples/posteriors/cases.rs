@@ -12,7 +12,8 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
 /// Names of all cases.
-pub(crate) const CASES: [&str; 5] = ["two-moons", "gaussian-mixture", LINEAR, "sine-wave", "robotic-arm"];
+pub(crate) const CASES: [&str; 6] =
+    ["two-moons", "gaussian-mixture", LINEAR, "sine-wave", "robotic-arm", "beam"];
 
 const LINEAR: &str = "gaussian-linear-uniform";
 const LINEAR_VARIANCE: f64 = 0.1;
