@@ -180,7 +180,7 @@ fn members_that_cannot_be_mixed_are_named() {
 }
 
 #[test]
-fn an_ensemble_is_surer_than_its_members_of_nothing() {
+fn the_mixture_scores_above_the_mean_of_its_members() {
     let (data, fresh) = (noisy_product(300), noisy_product(2000));
     let fresh = fresh.select(&(300..2000).collect::<Vec<_>>()).unwrap();
     let model =
@@ -195,7 +195,7 @@ fn an_ensemble_is_surer_than_its_members_of_nothing() {
     // Jensen's inequality, pair by pair; strict, for no two members are alike.
     assert!(whole > own.iter().sum::<f64>() / 3.0, "{whole} {own:?}");
     assert!(own[0] != own[1] && own[1] != own[2]);
-    // A test of the checks: of one seed the same, of another not.
+    // Of one seed the same, of another not.
     let again =
         |seed| DensityEnsemble { method: small_mdn(), members: 3 }.fit(&data, &mut FitContext::new(seed));
     let draw =
@@ -226,6 +226,7 @@ fn an_ensemble_comes_back_from_its_folder() {
     let single = &second.members()[0];
     single.save(path).unwrap();
     assert_eq!(draw(&load(path, Device::Cpu).unwrap()), draw(single));
+    assert!(!path.join("ensemble.json").exists() && !path.join("generation-1").exists());
     first.save(path).unwrap();
     assert_eq!(draw(&load(path, Device::Cpu).unwrap()), draw(&first));
 
@@ -265,12 +266,15 @@ fn damaged_and_foreign_ensembles_are_errors() {
         fs::write(&list, text).unwrap();
         refused(words);
     }
-    // A list that cannot be read is replaced; what a save was cut off in, too.
+    // A list that cannot be read is replaced; a folder that no list names stays as it is.
     fs::write(&list, "{").unwrap();
     model.save(path).unwrap();
-    fs::create_dir_all(path.join("generation-1/member-0")).unwrap();
-    fs::write(path.join("generation-1/member-0/ensemble.json"), &good).unwrap();
+    let foreign = path.join("generation-2/member-0/ensemble.json");
+    fs::create_dir_all(foreign.parent().unwrap()).unwrap();
+    fs::write(&foreign, &good).unwrap();
     model.save(path).unwrap();
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), good);
+    assert!(path.join("generation-3").exists() && !path.join("generation-1").exists());
     let loaded = load(path, Device::Cpu).unwrap();
     let draw = |model: &dyn InverseModel| model.propose(array![[0.3]].view(), 3, &mut stream()).unwrap();
     assert_eq!(draw(&loaded), draw(&model));
@@ -279,7 +283,7 @@ fn damaged_and_foreign_ensembles_are_errors() {
     refused("both, of a save that was cut off");
     let neighbor = NearestNeighbor {}.fit(&data, &mut FitContext::new(1)).unwrap();
     model.save(path).unwrap();
-    neighbor.save(&path.join("generation-2/member-1")).unwrap();
+    neighbor.save(&path.join("generation-4/member-1")).unwrap();
     refused("expected members of one width that have a density");
     assert!(matches!(load(&path.join("none"), Device::Cpu), Err(ModelFileError::Io { .. })));
 }

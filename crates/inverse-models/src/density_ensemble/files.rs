@@ -71,14 +71,10 @@ impl<M: SavedModel> SavedModel for DensityEnsembleModel<M> {
     fn save(&self, folder: &Path) -> Result<(), ModelFileError> {
         // A list that cannot be read names nothing worth keeping.
         let old = List::read(folder).unwrap_or(None).map(|list| list.generation);
-        let number = old.map_or(0, |old| old.wrapping_add(1));
-        // What a save that was cut off has left.
-        let own = generation(folder, number);
-        match fs::remove_dir_all(&own) {
-            Err(source) if source.kind() != ErrorKind::NotFound => {
-                return Err(ModelFileError::Io { path: own, source });
-            }
-            _ => {}
+        let mut number = old.map_or(0, |old| old.wrapping_add(1));
+        // What no list names is left alone: it need not be an ensemble's.
+        while generation(folder, number).exists() {
+            number = number.wrapping_add(1);
         }
         let list = List {
             format: FORMAT.into(),
@@ -102,9 +98,14 @@ impl<M: SavedModel> SavedModel for DensityEnsembleModel<M> {
     }
 }
 
-/// Removes the list of members from a folder that holds another model from now on.
+/// Removes the ensemble from a folder that holds another model from now on.
 pub(crate) fn forget(folder: &Path) -> Result<(), ModelFileError> {
-    saved_model::remove(&folder.join(LIST))
+    let old = List::read(folder).unwrap_or(None);
+    saved_model::remove(&folder.join(LIST))?;
+    if let Some(old) = old {
+        let _ = fs::remove_dir_all(generation(folder, old.generation));
+    }
+    Ok(())
 }
 
 /// The ensemble in a folder; `None` where it holds none.
