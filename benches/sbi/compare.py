@@ -74,7 +74,7 @@ def ours(case, pairs, seed, threads, folder):
     """Rows of this library's methods, whose pairs and draws are in `folder` then."""
     # candle's own threads wait by spinning: the workspace's .cargo/config.toml sets this too.
     environment = {**os.environ, "CANDLE_NUM_THREADS": "1", "RAYON_NUM_THREADS": str(threads)}
-    binary = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/posteriors"
+    binary = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/examples/posteriors"
     options = ["--case", case, "--pairs", str(pairs), "--seed", str(seed), "--out", str(folder)]
     subprocess.run([binary, *options], check=True, env=environment, stdout=subprocess.DEVNULL)
     with open(folder / "posteriors.csv", newline="") as file:
@@ -140,7 +140,7 @@ def read(path):
 
 def write(path, rows):
     """Replaces the file in one step."""
-    rows.sort(key=lambda row: (CASES.index(row["case"]), int(row["pairs"]), int(row["seed"])))
+    rows.sort(key=lambda row: (int(row["pairs"]), CASES.index(row["case"]), int(row["seed"])))
     beside = path.with_suffix(".new")
     with open(beside, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")

@@ -3,7 +3,7 @@
 use std::f64::consts::{FRAC_PI_2, PI, SQRT_2};
 
 use inverse::bench::StudyError;
-use inverse::core::{InvalidArgument, check_matrix};
+use inverse::core::{InvalidArgument, check_matrix, check_measurements};
 use inverse::metrics::ReferencePosterior;
 use inverse::prelude::*;
 use inverse::tasks::{RoboticArm, SineWave};
@@ -161,7 +161,7 @@ impl MeasurementNoise for Crescent {
         exact: ArrayView2<'_, f64>,
         y: ArrayView2<'_, f64>,
     ) -> Result<Array1<f64>, InvalidArgument> {
-        check_pairs(exact, y, 2)?;
+        check_measurements(exact, y, 2)?;
         let log = exact.rows().into_iter().zip(y.rows()).map(|(exact, y)| {
             let (right, up) = (y[0] - exact[0] - Self::CENTRE, y[1] - exact[1]);
             let radius = right.hypot(up);
@@ -219,19 +219,6 @@ impl MeasurementNoise for TwoGaussians {
         let [wide, narrow] = [self.0[0].largest_log_likelihood()?, self.0[1].largest_log_likelihood()?];
         Some((0.5 * (wide.exp() + narrow.exp())).ln())
     }
-}
-
-fn check_pairs(
-    exact: ArrayView2<'_, f64>,
-    y: ArrayView2<'_, f64>,
-    width: usize,
-) -> Result<(), InvalidArgument> {
-    check_matrix("exact", exact, width)?;
-    check_matrix("y", y, width)?;
-    if exact.nrows() == y.nrows() {
-        return Ok(());
-    }
-    Err(InvalidArgument::new("y", format!("{} rows, as in `exact`", exact.nrows()), y.nrows()))
 }
 
 #[cfg(test)]

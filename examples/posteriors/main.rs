@@ -46,7 +46,7 @@ struct Arguments {
     #[arg(long, default_value_t = 10, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
     measurements: usize,
     /// Draws for each.
-    #[arg(long, default_value_t = 1000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..=100_000))]
+    #[arg(long, default_value_t = 1000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..=10_000))]
     draws: usize,
     /// Members of an ensemble.
     #[arg(long, default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64))]
@@ -74,6 +74,7 @@ struct Row {
 
 /// What every method of a case is asked and held against.
 struct Questions {
+    case: String,
     measurements: Dataset,
     /// Exact draws, (measurements, draws, `dim_x`).
     reference: Array3<f64>,
@@ -129,7 +130,7 @@ fn row<M: Method>(
         mmd += Mmd::default().squared((&drawn / &scale).view(), (&exact / &scale).view())?;
     }
     Ok(Row {
-        case: String::new(),
+        case: questions.case.clone(),
         pairs: data.len(),
         method: name.to_owned(),
         training_seconds,
@@ -172,7 +173,7 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
         save(&folder.join("reference"), &reference, &measurements)?;
         let scored = noisy_pairs(&case, SCORED, streams, 2)?;
         scored.save_npy(&folder.join("scored"))?;
-        let questions = Questions { measurements, reference, scored };
+        let questions = Questions { case: name.clone(), measurements, reference, scored };
         for pairs in &arguments.pairs {
             let data = noisy_pairs(&case, *pairs, streams, 0)?;
             let folder = folder.join(pairs.to_string());
@@ -190,7 +191,7 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
                 row("cINN", &cinn, &data, &questions, seed, &folder)?,
                 row(&format!("{members} cINN"), &cinns, &data, &questions, seed, &folder)?,
             ];
-            rows.extend(of_case.map(|row| Row { case: name.clone(), ..row }));
+            rows.extend(of_case);
         }
     }
     let table = table(&rows);

@@ -41,13 +41,31 @@ pub trait MeasurementNoise: Send + Sync {
         y: ArrayView2<'_, f64>,
     ) -> Result<Array1<f64>, InvalidArgument>;
 
-    /// A number that no log-likelihood exceeds, whatever the output and the measurement: the closer, the fewer draws rejection
-    /// sampling of p(x | y) takes.
+    /// A number that no log-likelihood exceeds, whatever the output and the measurement, in nats per unit of volume of y: the
+    /// closer, the fewer draws rejection sampling of p(x | y) takes.
     ///
     /// The default is `None`: no such number is known, and rejection sampling refuses.
     fn largest_log_likelihood(&self) -> Option<f64> {
         None
     }
+}
+
+/// Checks the arguments of [`MeasurementNoise::log_likelihood`].
+///
+/// # Errors
+/// [`InvalidArgument`] that names `exact` or `y`.
+pub fn check_measurements(
+    exact: ArrayView2<'_, f64>,
+    y: ArrayView2<'_, f64>,
+    dim_y: usize,
+) -> Result<(), InvalidArgument> {
+    check_matrix("exact", exact, dim_y)?;
+    check_matrix("y", y, dim_y)?;
+    if y.nrows() == exact.nrows() {
+        return Ok(());
+    }
+    let expected = format!("{} rows, as in `exact`", exact.nrows());
+    Err(InvalidArgument::new("y", expected, format!("{} rows", y.nrows())))
 }
 
 /// Gaussian noise of its own deviation in each measured variable, independent of all others.
@@ -124,12 +142,7 @@ impl MeasurementNoise for GaussianNoise {
         exact: ArrayView2<'_, f64>,
         y: ArrayView2<'_, f64>,
     ) -> Result<Array1<f64>, InvalidArgument> {
-        check_matrix("exact", exact, self.dim_y())?;
-        check_matrix("y", y, self.dim_y())?;
-        if y.nrows() != exact.nrows() {
-            let expected = format!("{} rows, as in `exact`", exact.nrows());
-            return Err(InvalidArgument::new("y", expected, format!("{} rows", y.nrows())));
-        }
+        check_measurements(exact, y, self.dim_y())?;
         let largest = self.log_density_at_centre();
         let rows = exact.rows().into_iter().zip(y.rows());
         let log = rows.map(|(exact, y)| {

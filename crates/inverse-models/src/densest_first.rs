@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use inverse_core::{InvalidArgument, InverseModel, Proposals, ProposeError, check_request};
+use inverse_core::{InverseModel, Proposals, ProposeError, check_request};
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis, s};
 use rand::Rng;
 
 use crate::fitted::check_count;
 use crate::latent_sampling::LARGEST_PROPOSAL_COUNT;
-use crate::log_density::{check_density, draws_named, no_density};
+use crate::log_density::{check_density, check_shape, draws_named, no_density};
 
 /// Candidates drawn at once: it bounds the memory whatever the number of targets.
 const GROUP_ROWS: usize = 1 << 18;
@@ -123,11 +123,7 @@ impl<M: InverseModel> InverseModel for DensestFirst<M> {
                 .model
                 .propose(y, candidates, rng)
                 .map_err(|error| if candidates > n { draws_named(error, "candidates") } else { error })?;
-            if draws.designs().dim() != (y.nrows(), candidates, self.dim_x()) {
-                let expected = format!("proposals of shape {:?}", (y.nrows(), candidates, self.dim_x()));
-                let found = format!("{:?}", draws.designs().dim());
-                return Err(InvalidArgument::new("model", expected, found).into());
-            }
+            check_shape("model", &draws, (y.nrows(), candidates, self.dim_x()))?;
             let logs = draws.log_density(&self.model, y)?.ok_or_else(|| no_density(&self.model))?;
             for (target, logs) in logs.rows().into_iter().enumerate() {
                 for (rank, place) in highest(logs, n).into_iter().enumerate() {

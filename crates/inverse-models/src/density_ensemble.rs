@@ -3,8 +3,8 @@
 mod files;
 
 use inverse_core::{
-    CheckpointPolicy, Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, LARGEST_PAIRS,
-    Method, Proposals, ProposeError, RandomStreams, check_request,
+    Dataset, Device, FitContext, FitError, InvalidArgument, InverseModel, LARGEST_PAIRS, Method, Proposals,
+    ProposeError, RandomStreams, check_request,
 };
 use ndarray::{Array1, Array2, Array3, ArrayView2, s};
 use rand::Rng;
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::ensemble::LARGEST_MEMBER_COUNT;
 use crate::fitted::check_count;
 use crate::latent_sampling::target_streams;
-use crate::log_density::{check_density, no_density};
+use crate::log_density::{check_density, check_shape, no_density};
+use crate::member_contexts::MemberContexts;
 
 pub(crate) use files::{forget, load};
 
@@ -23,8 +24,8 @@ pub(crate) use files::{forget, load};
 ///
 /// Trained on few pairs, each network is wrong in its own way, and too sure of it. The mixture of several,
 /// p̂(x | y) = mean_m p̂_m(x | y), is broader where they disagree: less often too narrow (Hermans et al. 2022), and its mean
-/// log-density is never below the members' own mean. Each member has first weights, batches and held-out pairs of its own,
-/// so that all pairs train some member.
+/// log-density is never below the members' own mean. Each member has first weights, batches and held-out pairs of its own:
+/// what one holds out trains others.
 ///
 /// ```
 /// use inverse_core::{
@@ -61,7 +62,7 @@ impl<M: Method + Sync> Method for DensityEnsemble<M> {
     fn fit(&self, data: &Dataset, context: &mut FitContext<'_>) -> Result<Self::Model, FitError> {
         check_count("members", self.members, LARGEST_MEMBER_COUNT)?;
         let members = 0..self.members;
-        let own = MemberContexts::of(context);
+        let own = MemberContexts::of(context, "density member");
         // A GPU's libraries are held by one handle.
         let in_turn = context.is_observed() || own.device != Device::Cpu;
         let members: Result<Vec<M::Model>, FitError> = if in_turn {
@@ -78,33 +79,6 @@ impl<M: Method + Sync> Method for DensityEnsemble<M> {
             ProposeError::InvalidArgument(error) => error.into(),
             error => FitError::Backend(Box::new(error)),
         })
-    }
-}
-
-/// What the surroundings of the members' fits are made of, for any thread.
-struct MemberContexts {
-    streams: RandomStreams,
-    device: Device,
-    checkpoints: Option<CheckpointPolicy>,
-}
-
-impl MemberContexts {
-    fn of(context: &FitContext<'_>) -> Self {
-        let checkpoints = context.checkpoints().cloned();
-        Self { streams: context.streams(), device: context.device(), checkpoints }
-    }
-
-    /// The surroundings of one member's fit, silent.
-    fn context<'a>(&self, index: usize) -> FitContext<'a> {
-        let seed = self.streams.family("density member", index as u64).seed();
-        let own = FitContext::new(seed).with_device(self.device);
-        match self.checkpoints.clone() {
-            Some(mut policy) => {
-                policy.folder.push(format!("member-{index}"));
-                own.with_checkpoints(policy)
-            }
-            None => own,
-        }
     }
 }
 
@@ -178,12 +152,8 @@ impl<M: InverseModel> InverseModel for DensityEnsembleModel<M> {
         let seeds: Vec<u64> = self.members.iter().map(|_| rng.next_u64()).collect();
         let draws = self.members.iter().zip(seeds).map(|(member, seed)| {
             let draws = member.propose(y, each, &mut RandomStreams::new(seed).stream("member", 0))?;
-            let (expected, found) = ((y.nrows(), each, self.dim_x()), draws.designs().dim());
-            if found == expected {
-                return Ok(draws);
-            }
-            let expected = format!("proposals of shape {expected:?}");
-            Err(InvalidArgument::new("members", expected, format!("{found:?}")).into())
+            check_shape("members", &draws, (y.nrows(), each, self.dim_x()))?;
+            Ok(draws)
         });
         let draws = draws.collect::<Result<Vec<_>, ProposeError>>()?;
         mixed(&draws, n, rng)

@@ -3,7 +3,8 @@ use std::fs;
 use approx::assert_relative_eq;
 use inverse_core::testing::check_model;
 use inverse_core::{
-    BoxPrior, EpochReport, FnSimulator, GaussianNoise, Signal, SimulatedTask, Stream, check_pairs,
+    BoxPrior, CheckpointPolicy, EpochReport, FnSimulator, GaussianNoise, Signal, SimulatedTask, Stream,
+    check_pairs,
 };
 use ndarray::{Axis, array};
 

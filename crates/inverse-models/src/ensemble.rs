@@ -14,6 +14,7 @@ use candle_core::{Result, Tensor, Var, bail};
 use inverse_core::{Dataset, FitContext, FitError, InvalidArgument};
 use serde::{Deserialize, Serialize};
 
+use crate::member_contexts::MemberContexts;
 use crate::nn::FrozenMlp;
 use crate::standardized_data::StandardizedData;
 use crate::surrogate::{RegressionSettings, Surrogate};
@@ -84,15 +85,9 @@ pub(crate) fn fit_others(
     let pairs = StandardizedData::new(data, settings.training.validation_share, context)?;
     let identity = data.content_hash();
     let mut others = Vec::new();
+    let own = MemberContexts::of(context, "surrogate member");
     for index in 1..members {
-        let device = context.device();
-        let seed = context.streams().family("surrogate member", index as u64).seed();
-        let checkpoints = context.checkpoints().cloned();
-        let mut member = FitContext::new(seed).with_device(device).with_observer(context.observer());
-        if let Some(mut policy) = checkpoints {
-            policy.folder.push(format!("member-{index}"));
-            member = member.with_checkpoints(policy);
-        }
+        let mut member = own.context(index).with_observer(context.observer());
         others.push(Surrogate::fit_first(settings, &pairs, &identity, &mut member)?);
     }
     Ok(others)

@@ -74,6 +74,7 @@ mod levenberg_marquardt;
 mod log_density;
 mod mdn;
 mod measurement_encoder;
+mod member_contexts;
 mod nearest_neighbor;
 mod network_jacobian;
 mod neural_adjoint;

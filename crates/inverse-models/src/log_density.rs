@@ -1,6 +1,6 @@
 //! log p̂(x | y) in the data's units, from the density of standardised designs.
 
-use inverse_core::{InvalidArgument, InverseModel, ProposeError, check_pairs};
+use inverse_core::{InvalidArgument, InverseModel, Proposals, ProposeError, check_pairs};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::device::propose_backend;
@@ -56,6 +56,22 @@ pub(crate) fn check_density(model: &impl InverseModel) -> Result<(), ProposeErro
 
 pub(crate) fn no_density(model: &impl InverseModel) -> InvalidArgument {
     InvalidArgument::new("model", "one with a density", model.name())
+}
+
+/// Whether a model has given as many proposals as it was asked for, each of all variables.
+///
+/// * `argument`: the model, by the name that the caller knows it by
+/// * `expected`: (targets, n, `dim_x`)
+pub(crate) fn check_shape(
+    argument: &str,
+    proposals: &Proposals,
+    expected: (usize, usize, usize),
+) -> Result<(), InvalidArgument> {
+    let found = proposals.designs().dim();
+    if found == expected {
+        return Ok(());
+    }
+    Err(InvalidArgument::new(argument, format!("proposals of shape {expected:?}"), format!("{found:?}")))
 }
 
 /// An error about the number of draws, by the name that the caller knows it by.

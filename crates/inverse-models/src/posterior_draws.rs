@@ -7,14 +7,18 @@ use ndarray::{Array3, ArrayView1, ArrayView2, Axis, s};
 use rand::Rng;
 
 use crate::latent_sampling::target_streams;
+use crate::log_density::check_shape;
 
 /// How many times as many draws as are missing are made at once, though no more than were asked for.
 const SPARE: usize = 2;
 
-/// How many draws may be made for each that is kept.
+/// How many draws may be made for each that is kept, and for how many more: a model that never draws inside is soon found out.
 const PATIENCE: usize = 1000;
+const GRACE: usize = 10;
 
-/// `n` draws of a model's law for each target, inside the range of the training designs.
+/// `n` draws of a model's law for each target, inside the range of the training designs: (targets, n, `dim_x`), in the task's units.
+///
+/// * `y`: targets, (targets, `dim_y`)
 ///
 /// [`InverseModel::propose`] draws again, a few times, what lies outside that range, and then moves it inside: its cost is
 /// bounded, but a design that was moved is a draw no more. Where a posterior is cut off by the edge of the prior, that is many of
@@ -40,7 +44,7 @@ const PATIENCE: usize = 1000;
 ///
 /// # Errors
 /// [`ProposeError::InvalidArgument`] where `y` or `n` is none that the model can answer, or that names `model` where fewer than
-/// one in a thousand of its proposals for a target are draws; the model's own errors.
+/// one in a thousand of its proposals for a target are draws, or it gives others than it was asked for; the model's own errors.
 pub fn posterior_draws<M: InverseModel + ?Sized>(
     model: &M,
     y: ArrayView2<'_, f64>,
@@ -51,6 +55,7 @@ pub fn posterior_draws<M: InverseModel + ?Sized>(
     // All targets at once, for most of the draws; what a target lacks comes from a stream of its own.
     let mut first = RandomStreams::new(rng.next_u64()).stream("posterior draws", 0);
     let proposals = model.propose(y, n, &mut first)?;
+    check_shape("model", &proposals, (y.nrows(), n, model.dim_x()))?;
     let mut draws = Array3::zeros((y.nrows(), n, model.dim_x()));
     for (target, mut stream) in target_streams(y.nrows(), rng).into_iter().enumerate() {
         let mut kept = 0;
@@ -67,13 +72,14 @@ pub fn posterior_draws<M: InverseModel + ?Sized>(
         let mut missing = n - keep(&proposals, target);
         let mut made = n;
         while missing > 0 {
-            if made > n.saturating_mul(PATIENCE) {
+            if made > (n - missing).saturating_add(GRACE).saturating_mul(PATIENCE) {
                 let found = format!("{} of {made} for target {target}", n - missing);
                 return Err(InvalidArgument::new("model", "one whose proposals are draws", found).into());
             }
             let more = missing.saturating_mul(SPARE).min(n);
             let y = y.slice_axis(Axis(0), (target..=target).into());
             let proposals = model.propose(y, more, &mut stream)?;
+            check_shape("model", &proposals, (1, more, model.dim_x()))?;
             made = made.saturating_add(more);
             missing = n - keep(&proposals, 0);
         }
@@ -93,6 +99,7 @@ mod tests {
     struct Edge {
         moved: f64,
         largest: usize,
+        width: usize,
     }
 
     impl InverseModel for Edge {
@@ -121,6 +128,7 @@ mod tests {
             }
             let moved = drawn.mapv(|x| x < self.moved);
             let designs = drawn.mapv(|x| x.max(self.moved)).insert_axis(Axis(2));
+            let designs = designs.select(Axis(2), &vec![0; self.width]);
             Ok(Proposals::new(designs)?.with_moved_inside(moved)?)
         }
     }
@@ -131,7 +139,7 @@ mod tests {
 
     #[test]
     fn all_are_draws_of_what_lies_inside() {
-        let (model, y) = (Edge { moved: 0.9, largest: 1 << 20 }, array![[0.0], [1.0], [2.0]]);
+        let (model, y) = (Edge { moved: 0.9, largest: 1 << 20, width: 1 }, array![[0.0], [1.0], [2.0]]);
         let draws = posterior_draws(&model, y.view(), 2000, &mut stream()).unwrap();
         assert_eq!(draws.designs().dim(), (3, 2000, 1));
         for draws in draws.designs().outer_iter() {
@@ -143,7 +151,7 @@ mod tests {
         let alone = posterior_draws(&model, y.slice(s![..2, ..]), 2000, &mut stream()).unwrap();
         assert_eq!(alone.designs(), draws.designs().slice(s![..2, .., ..]));
         // No more are asked for at once than the caller asks for.
-        let model = Edge { moved: 0.9, largest: 5 };
+        let model = Edge { moved: 0.9, largest: 5, width: 1 };
         assert_eq!(posterior_draws(&model, y.view(), 5, &mut stream()).unwrap().count(), 5);
     }
 
@@ -152,12 +160,14 @@ mod tests {
         let refused = |model: Edge, y: Array2<f64>, n: usize| {
             posterior_draws(&model, y.view(), n, &mut stream()).unwrap_err().to_string()
         };
-        let error = refused(Edge { moved: 2.0, largest: 1 << 20 }, array![[0.5]], 10);
+        let error = refused(Edge { moved: 2.0, largest: 1 << 20, width: 1 }, array![[0.5]], 10);
         assert!(
             error.contains("invalid `model`: expected one whose proposals are draws, found 0 of 10"),
             "{error}"
         );
-        let model = || Edge { moved: 0.5, largest: 1 << 20 };
+        let error = refused(Edge { moved: 0.5, largest: 1 << 20, width: 2 }, array![[0.5]], 10);
+        assert_eq!(error, "invalid `model`: expected proposals of shape (1, 10, 1), found (1, 10, 2)");
+        let model = || Edge { moved: 0.5, largest: 1 << 20, width: 1 };
         for (y, n, argument) in
             [(array![[0.5, 0.1]], 10, "y"), (array![[0.5]], 0, "n"), (array![[f64::NAN]], 1, "y")]
         {
