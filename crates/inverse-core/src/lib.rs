@@ -53,7 +53,7 @@ pub use dataset::{Dataset, LARGEST_PAIRS};
 pub use domain::Domain;
 pub use error::{DataError, FitError, InvalidArgument, ProposeError, SimulationError};
 pub use marginal::{IndependentPrior, Marginal};
-pub use measurement_noise::{GaussianNoise, MeasurementNoise, check_measurements};
+pub use measurement_noise::{GaussianNoise, MeasurementNoise, check_log_densities, check_measurements};
 pub use model::{InverseModel, Method, check_answered, check_answers, check_pairs, check_request};
 pub use observer::{EpochReport, Observer, Signal, Silent};
 pub use optimizer_search::{Objective, OptimizerSearch};

@@ -50,6 +50,50 @@ pub trait MeasurementNoise: Send + Sync {
     }
 }
 
+impl<N: MeasurementNoise + ?Sized> MeasurementNoise for Box<N> {
+    fn dim_y(&self) -> usize {
+        (**self).dim_y()
+    }
+
+    fn measure(&self, exact: ArrayView2<'_, f64>, rng: &mut dyn Rng) -> Result<Array2<f64>, InvalidArgument> {
+        (**self).measure(exact, rng)
+    }
+
+    fn log_likelihood(
+        &self,
+        exact: ArrayView2<'_, f64>,
+        y: ArrayView2<'_, f64>,
+    ) -> Result<Array1<f64>, InvalidArgument> {
+        (**self).log_likelihood(exact, y)
+    }
+
+    fn largest_log_likelihood(&self) -> Option<f64> {
+        (**self).largest_log_likelihood()
+    }
+}
+
+impl<N: MeasurementNoise + ?Sized> MeasurementNoise for &N {
+    fn dim_y(&self) -> usize {
+        (**self).dim_y()
+    }
+
+    fn measure(&self, exact: ArrayView2<'_, f64>, rng: &mut dyn Rng) -> Result<Array2<f64>, InvalidArgument> {
+        (**self).measure(exact, rng)
+    }
+
+    fn log_likelihood(
+        &self,
+        exact: ArrayView2<'_, f64>,
+        y: ArrayView2<'_, f64>,
+    ) -> Result<Array1<f64>, InvalidArgument> {
+        (**self).log_likelihood(exact, y)
+    }
+
+    fn largest_log_likelihood(&self) -> Option<f64> {
+        (**self).largest_log_likelihood()
+    }
+}
+
 /// Checks the arguments of [`MeasurementNoise::log_likelihood`].
 ///
 /// # Errors
@@ -66,6 +110,22 @@ pub fn check_measurements(
     }
     let expected = format!("{} rows, as in `exact`", exact.nrows());
     Err(InvalidArgument::new("y", expected, format!("{} rows", y.nrows())))
+}
+
+/// Checks logarithms of densities, one for each of so many: below infinity, and none NaN.
+///
+/// * `argument`: what gave them
+///
+/// # Errors
+/// [`InvalidArgument`] that names `argument`.
+pub fn check_log_densities(argument: &str, logs: &Array1<f64>, count: usize) -> Result<(), InvalidArgument> {
+    if logs.len() != count {
+        return Err(InvalidArgument::new(argument, format!("{count} log-densities"), logs.len()));
+    }
+    match logs.iter().find(|log| log.is_nan() || **log == f64::INFINITY) {
+        Some(log) => Err(InvalidArgument::new(argument, "log-densities below infinity", log)),
+        None => Ok(()),
+    }
 }
 
 /// Gaussian noise of its own deviation in each measured variable, independent of all others.
@@ -107,6 +167,38 @@ impl GaussianNoise {
             return Err(InvalidArgument::new("deviations", "positive numbers", found));
         }
         Ok(Self { deviations: Array1::from(deviations.to_vec()) })
+    }
+
+    /// The noise together with another error, independent of it, such as that of a network which stands for the simulator: squares
+    /// of deviations add.
+    ///
+    /// * `deviations`: the other error's standard deviations, (`dim_y`); 0 where there is none
+    ///
+    /// ```
+    /// use inverse_core::GaussianNoise;
+    ///
+    /// let noise = GaussianNoise::new(&[3.0, 1.0])?.with_error(&[4.0, 0.0])?;
+    /// assert_eq!(noise.deviations(), [5.0, 1.0]);
+    /// # Ok::<(), inverse_core::InvalidArgument>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] that names `deviations` where there is not one for each measured variable, or one is not a number of 0 or more.
+    pub fn with_error(&self, deviations: &[f64]) -> Result<Self, InvalidArgument> {
+        if deviations.len() != self.dim_y() {
+            let expected = format!("one for each of {} measured variables", self.dim_y());
+            return Err(InvalidArgument::new("deviations", expected, deviations.len()));
+        }
+        if let Some((index, deviation)) = deviations
+            .iter()
+            .enumerate()
+            .find(|(_, deviation)| !(**deviation >= 0.0 && deviation.is_finite()))
+        {
+            let found = format!("{deviation} for y{}", index + 1);
+            return Err(InvalidArgument::new("deviations", "numbers of 0 or more", found));
+        }
+        let both = self.deviations.iter().zip(deviations).map(|(noise, error)| noise.hypot(*error));
+        Self::new(&both.collect::<Vec<_>>())
     }
 
     /// Standard deviations, (`dim_y`).

@@ -13,6 +13,26 @@ pub trait Task: Simulator {
     fn prior(&self) -> &dyn Prior;
 }
 
+impl<T: Task + ?Sized> Task for Box<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn prior(&self) -> &dyn Prior {
+        (**self).prior()
+    }
+}
+
+impl<T: Task + ?Sized> Task for &T {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn prior(&self) -> &dyn Prior {
+        (**self).prior()
+    }
+}
+
 /// A task made of any simulator and any prior.
 ///
 /// ```

@@ -1,6 +1,8 @@
 //! Weights that make draws of a model draws of the posterior.
 
-use inverse_core::{InvalidArgument, InverseModel, LARGEST_PAIRS, MeasurementNoise, Proposals, Task};
+use inverse_core::{
+    InvalidArgument, InverseModel, LARGEST_PAIRS, MeasurementNoise, Proposals, Task, check_log_densities,
+};
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis, s};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
@@ -270,7 +272,7 @@ fn log_posterior(
         let prior = task.prior().log_density(x.view());
         let prior =
             prior.ok_or_else(|| InvalidArgument::new("task", "a prior with a density", task.name()))?;
-        check_logarithms("task", &prior, places.len())?;
+        check_log_densities("task", &prior, places.len())?;
         // A simulation may take long: none of what the prior never gives.
         let possible: Vec<usize> = (0..places.len()).filter(|row| prior[*row] > f64::NEG_INFINITY).collect();
         let exact = simulate_finite(task, x.select(Axis(0), &possible).view())?;
@@ -282,7 +284,7 @@ fn log_posterior(
         let of_target: Vec<usize> = answered.iter().map(|row| places[*row].0).collect();
         let likelihood = noise
             .log_likelihood(exact.select(Axis(0), &of_exact).view(), y.select(Axis(0), &of_target).view())?;
-        check_logarithms("noise", &likelihood, answered.len())?;
+        check_log_densities("noise", &likelihood, answered.len())?;
         let logs = answered.iter().zip(&likelihood).map(|(row, log)| (places[*row], prior[*row] + log));
         Ok((logs.collect::<Vec<_>>(), possible.len()))
     });
@@ -298,17 +300,6 @@ fn log_posterior(
         logs[place] = log;
     }
     Ok(logs)
-}
-
-/// Whether there is a logarithm for each of so many, and none NaN or +∞.
-fn check_logarithms(argument: &str, logs: &Array1<f64>, count: usize) -> Result<(), InvalidArgument> {
-    if logs.len() != count {
-        return Err(InvalidArgument::new(argument, format!("{count} log-densities"), logs.len()));
-    }
-    match logs.iter().find(|log| log.is_nan() || **log == f64::INFINITY) {
-        Some(log) => Err(InvalidArgument::new(argument, "log-densities below infinity", log)),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]
