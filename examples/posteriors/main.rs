@@ -141,6 +141,92 @@ fn row<M: Method>(
     })
 }
 
+/// Knobs, for exploration only.
+fn knob(name: &str, default: f64) -> f64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+fn surrogate_row(
+    case: &Case,
+    exact: &Dataset,
+    questions: &Questions,
+    seed: u64,
+    folder: &Path,
+) -> Result<Row, StudyError> {
+    use inverse::models::nn::{Activation, Schedule, TrainingSettings};
+    use inverse::models::*;
+    let started = Instant::now();
+    let steps = knob("STEPS", 10_000.0);
+    let batch = knob("BATCH", 64.0) as usize;
+    let width = knob("WIDTH", 128.0) as usize;
+    let member = RegressionSettings {
+        hidden: vec![width; knob("DEPTH", 3.0) as usize],
+        activation: Activation::Silu,
+        batch_norm: false,
+        encoder: None,
+        head: None,
+        training: TrainingSettings {
+            epochs: (steps * batch as f64 / (0.86 * exact.len() as f64)).ceil() as usize,
+            batch_size: batch,
+            learning_rate: knob("RATE", 2e-3),
+            l2: knob("L2", 0.0),
+            schedule: Schedule::Cosine { last: 1e-6 },
+            validation_share: 0.05,
+            ..TrainingSettings::default()
+        },
+    };
+    let recipe =
+        ProxyRecipe { samples: 3, test_share: 0.1, members: vec![member; knob("MEMBERS", 3.0) as usize] };
+    let simulated = SimulatedDesigns { data: exact.clone(), dropped: 0 };
+    let proxy = recipe
+        .fit_data(&simulated, None, &mut FitContext::new(seed))
+        .map_err(|error| InvalidArgument::new("proxy", "", error))?;
+    let report = proxy
+        .report()
+        .cloned()
+        .ok_or("no report")
+        .map_err(|error| InvalidArgument::new("proxy", "", error))?;
+    let training_seconds = started.elapsed().as_secs_f64();
+    println!(
+        "errors {:.2e} of variance {:.2e}; deviations {:?} epochs {:?}",
+        report.test_errors.ensemble,
+        report.test_variance,
+        report.test_deviations,
+        report.training.iter().map(|t| t.best_epoch).collect::<Vec<_>>()
+    );
+    let task = SimulatedTask::new("network", proxy, case.task.prior())?;
+    let started = Instant::now();
+    let mut rng = RandomStreams::new(seed).stream("posterior draws", 0);
+    let y = questions.measurements.y();
+    let each = questions.reference.dim().1;
+    let (drawn, name) = if knob("EXACT", 0.0) > 0.0 {
+        let posterior = TemperedPosterior::new(&*case.task, &*case.noise, TemperedSettings::default())?;
+        (posterior.draw(y, each, &mut rng)?, "exact")
+    } else {
+        let posterior = TemperedPosterior::new(task, &*case.noise, TemperedSettings::default())?;
+        (posterior.draw(y, each, &mut rng)?, "networks")
+    };
+    println!("{:.2} {}", drawn.log_evidence, drawn.simulations);
+    let seconds = started.elapsed().as_secs_f64();
+    let designs = drawn.proposals.designs().to_owned();
+    save(&folder.join(name), &designs, &questions.measurements)?;
+    let mut mmd = 0.0;
+    for (drawn, exact) in designs.outer_iter().zip(questions.reference.outer_iter()) {
+        let scale = exact.std_axis(Axis(0), 0.0);
+        mmd += Mmd::default().squared((&drawn / &scale).view(), (&exact / &scale).view())?;
+    }
+    Ok(Row {
+        case: questions.case.clone(),
+        pairs: exact.len(),
+        method: name.to_owned(),
+        training_seconds,
+        draws_seconds: seconds * 1000.0 / (each * y.nrows()) as f64,
+        log_density: f64::NAN,
+        log_density_error: 0.0,
+        mmd: mmd / y.nrows() as f64,
+    })
+}
+
 fn table(rows: &[Row]) -> Table {
     let mut table =
         Table::new(&["case", "pairs", "method", "training, s", "1,000 draws, s", "log density", "MMD"]);
@@ -181,6 +267,11 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
             let (mdn, cinn) =
                 (MixtureDensityNetwork::for_posteriors(), ConditionalInvertibleNetwork::for_posteriors());
             let (members, seed) = (arguments.members, arguments.seed);
+            let exact = Dataset::from_task(&*case.task, *pairs, &mut streams.stream("noisy pairs", 0))?;
+            rows.push(surrogate_row(&case, &exact, &questions, seed, &folder)?);
+            if knob("ONLY", 0.0) > 0.0 {
+                continue;
+            }
             let (mdns, cinns) = (
                 DensityEnsemble { method: mdn.clone(), members },
                 DensityEnsemble { method: cinn.clone(), members },

@@ -92,6 +92,41 @@ impl Default for ProxyRecipe {
     }
 }
 
+impl ProxyRecipe {
+    /// Narrow networks for few designs: what a [`TemperedPosterior`](crate::TemperedPosterior) asks in place of a dear
+    /// simulator, hundreds of thousands of times.
+    ///
+    /// * `samples`: designs to simulate, of which a tenth are held out; trainings take as many steps whatever their number
+    ///
+    /// ```
+    /// use inverse_models::ProxyRecipe;
+    ///
+    /// let recipe = ProxyRecipe::for_posteriors(300);
+    /// assert_eq!((recipe.samples, recipe.members.len()), (300, 3));
+    /// ```
+    pub fn for_posteriors(samples: usize) -> Self {
+        let batches = samples.div_ceil(POSTERIOR_BATCH).max(1);
+        let epochs = POSTERIOR_STEPS.div_ceil(batches).max(LEAST_EPOCHS);
+        let member = RegressionSettings {
+            hidden: vec![64; 3],
+            activation: Activation::Silu,
+            batch_norm: false,
+            encoder: None,
+            head: None,
+            training: TrainingSettings {
+                validation_share: 0.05,
+                ..cosine_training(epochs, POSTERIOR_BATCH, 2e-3)
+            },
+        };
+        Self { samples, test_share: 0.1, members: vec![member; 3] }
+    }
+}
+
+/// Of [`ProxyRecipe::for_posteriors`].
+const POSTERIOR_BATCH: usize = 32;
+const POSTERIOR_STEPS: usize = 6000;
+const LEAST_EPOCHS: usize = 50;
+
 /// Simulated pairs, and how many designs had no answer.
 #[derive(Debug, Clone)]
 pub struct SimulatedDesigns {
@@ -184,6 +219,7 @@ impl ProxyRecipe {
             test_pairs: test.rows.len(),
             test_variance: y.var_axis(Axis(0), 0.0).mean().unwrap_or(0.0),
             test_errors: errors(&proxy)?,
+            test_deviations: root_mean_squares(proxy.simulate(test.x.view())? - &y),
             half_precision_test_errors: errors(&proxy.to_half_precision()?)?,
             training: reports,
         });
@@ -236,6 +272,12 @@ impl ProxyRecipe {
         }
         self.members.iter().try_for_each(|member| member.validate(dim_x, dim_y))
     }
+}
+
+/// Of each column.
+fn root_mean_squares(errors: Array2<f64>) -> Vec<f64> {
+    let squares = errors.mapv_into(|error| error * error);
+    squares.mean_axis(Axis(0)).unwrap_or_default().mapv(f64::sqrt).to_vec()
 }
 
 /// That share of `count`, but at least 1 and at most all but one.

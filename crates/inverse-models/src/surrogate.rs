@@ -3,7 +3,10 @@
 use std::fmt;
 
 use candle_core::Tensor;
-use inverse_core::{Dataset, FitContext, FitError, ProposeError, Standardizer, Stream, check_matrix};
+use inverse_core::{
+    Dataset, FitContext, FitError, ProposeError, SimulationError, Simulator, Standardizer, Stream,
+    check_matrix,
+};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -200,6 +203,24 @@ impl Surrogate {
     /// Number of trainable parameters.
     pub fn parameter_count(&self) -> usize {
         self.parameter_count
+    }
+}
+
+/// The network in place of the simulator that it has learnt.
+impl Simulator for Surrogate {
+    fn dim_x(&self) -> usize {
+        self.x.width()
+    }
+
+    fn dim_y(&self) -> usize {
+        self.y.width()
+    }
+
+    fn simulate(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>, SimulationError> {
+        self.predict(x).map_err(|error| match error {
+            ProposeError::InvalidArgument(error) => error.into(),
+            error => SimulationError::Failed(Box::new(error)),
+        })
     }
 }
 

@@ -4,6 +4,8 @@ mod exponent;
 mod moves;
 mod population;
 
+use std::fmt;
+
 use inverse_core::{
     InvalidArgument, InverseModel, LARGEST_PAIRS, MeasurementNoise, Proposals, ProposeError, SimulationError,
     Task, check_request,
@@ -106,11 +108,18 @@ impl TemperedSettings {
 ///
 /// A target costs about ten steps of some dozen moves of all particles: half a million calls of the simulator.
 /// [`TemperedPosterior::draw`] counts them and estimates the evidence.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TemperedPosterior<T, N> {
     task: T,
     noise: N,
     settings: TemperedSettings,
+}
+
+impl<T: Task, N> fmt::Debug for TemperedPosterior<T, N> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = formatter.debug_struct("TemperedPosterior");
+        text.field("task", &self.task.name()).field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 /// Draws of posteriors, and what was learnt on the way.
