@@ -3,13 +3,13 @@
 
     cargo build --release --example posteriors
     benches/sbi/install.sh FOLDER
-    FOLDER/bin/python benches/sbi/compare.py --out docs/results/sbi [--case two-moons] [--pairs 1000] [--seed 1]
+    FOLDER/bin/python benches/sbi/compare.py --out docs/results/sbi [--case two-moons] [--pairs 1000] [--seed 1] [--method maf]
 
 For each case, the example `posteriors` trains this library's methods and writes all pairs and draws; `sbi` then trains its
 neural posterior estimation with default settings on the same pairs, with as many threads, and draws for the same
 measurements. Both are held against exact draws by sbi's classifier two-sample test (C2ST), which is 0.5 where a classifier
-cannot tell two samples apart, and 1 where it always can. Results of a case and seed that the folder has stay in it, unless it
-is measured again.
+cannot tell two samples apart, and 1 where it always can. Results that the folder has stay in it, unless they are measured
+again; the table shows means over the seeds that it has.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from sbi.utils.metrics import c2st  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = ["two-moons", "gaussian-mixture", "gaussian-linear-uniform", "sine-wave", "robotic-arm", "beam"]
+METHODS = ["mdn", "mdn-ensemble", "cinn", "cinn-ensemble", "surrogate"]
 ESTIMATORS = ["maf", "nsf"]
 CSV = "comparison.csv"
 COLUMNS = ["case", "pairs", "seed", "method", "training_seconds", "draws_seconds", "log_density", "c2st"]
@@ -70,15 +71,17 @@ def c2st_mean(draws, reference):
     return float(np.mean([float(c2st(ours, exact)) for ours, exact in zip(draws, reference)]))
 
 
-def ours(case, pairs, seed, threads, folder):
-    """Rows of this library's methods, whose pairs and draws are in `folder` then."""
+def ours(case, pairs, seed, threads, methods, folder):
+    """Rows of this library's methods, whose pairs and draws are in `folder` then, and all pairs where there is no method."""
     # candle's own threads wait by spinning: the workspace's .cargo/config.toml sets this too.
     environment = {**os.environ, "CANDLE_NUM_THREADS": "1", "RAYON_NUM_THREADS": str(threads)}
     binary = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/examples/posteriors"
     options = ["--case", case, "--pairs", str(pairs), "--seed", str(seed), "--out", str(folder)]
+    for method in methods or ["mdn"]:
+        options += ["--method", method]
     subprocess.run([binary, *options], check=True, env=environment, stdout=subprocess.DEVNULL)
     with open(folder / "posteriors.csv", newline="") as file:
-        for row in csv.DictReader(file):
+        for row in csv.DictReader(file) if methods else []:
             yield {**{name: row[name] for name in COLUMNS if name in row}, "seed": seed}
 
 
@@ -117,7 +120,8 @@ def measure(case, pairs, arguments):
     with tempfile.TemporaryDirectory() as folder:
         # sbi writes logs of its trainings to the current folder.
         os.chdir(folder)
-        rows = list(ours(case, pairs, arguments.seed, arguments.threads, Path(folder)))
+        methods = [method for method in METHODS if method in arguments.method]
+        rows = list(ours(case, pairs, arguments.seed, arguments.threads, methods, Path(folder)))
         folder = Path(folder) / case
         measurements = len(load(folder / "measurements", "y"))
         shape = (measurements, -1, load(folder / "measurements", "x").shape[1])
@@ -125,7 +129,7 @@ def measure(case, pairs, arguments):
         for row in rows:
             row["c2st"] = c2st_mean(load(folder / str(pairs) / row["method"], "x", shape), reference)
             yield row
-        for estimator in ESTIMATORS:
+        for estimator in [estimator for estimator in ESTIMATORS if estimator in arguments.method]:
             row, draws = theirs(estimator, case, folder, pairs, arguments.seed, reference)
             yield {**row, "c2st": c2st_mean(draws, reference)}
         os.chdir(ROOT)
@@ -138,6 +142,11 @@ def read(path):
         return list(csv.DictReader(file))
 
 
+def number(value):
+    """With four digits; nothing stays nothing."""
+    return "" if value == "" else f"{float(value):.4g}"
+
+
 def write(path, rows):
     """Replaces the file in one step."""
     rows.sort(key=lambda row: (int(row["pairs"]), CASES.index(row["case"]), int(row["seed"])))
@@ -146,20 +155,28 @@ def write(path, rows):
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            numbers = {name: f"{float(row[name]):.4g}" for name in COLUMNS if name not in KEYS}
+            numbers = {name: number(row[name]) for name in COLUMNS if name not in KEYS}
             writer.writerow({**row, **numbers})
     beside.replace(path)
 
 
 def table(rows):
-    """The rows as Markdown."""
-    header = ["case", "pairs", "method", "training, s", "1,000 draws, s", "log density", "C2ST"]
+    """Means over the seeds, as Markdown."""
+    header = ["case", "pairs", "method", "seeds", "training, s", "1,000 draws, s", "log density", "C2ST"]
     yield "| " + " | ".join(header) + " |"
-    yield "|---|--:|---|--:|--:|--:|--:|"
+    yield "|---|--:|---|--:|--:|--:|--:|--:|"
+    groups = {}
     for row in rows:
-        seconds, draws, log, test = (float(row[name]) for name in COLUMNS[4:])
-        numbers = [f"{seconds:.2f}", f"{draws:.4f}", f"{log:.3f}", f"{test:.3f}"]
-        yield "| " + " | ".join([row["case"], f"{int(row['pairs']):,}", row["method"], *numbers]) + " |"
+        groups.setdefault((int(row["pairs"]), CASES.index(row["case"]), row["method"]), []).append(row)
+    order = {row["method"]: None for row in rows}
+    for key in sorted(groups, key=lambda key: (*key[:2], list(order).index(key[2]))):
+        pairs, case, method = key
+        seeds = groups[key]
+        cells = [CASES[case], f"{pairs:,}", method, str(len(seeds))]
+        for name, digits in zip(COLUMNS[4:], [2, 4, 3, 3]):
+            values = [float(row[name]) for row in seeds if row[name] != ""]
+            cells.append(f"{np.mean(values):.{digits}f}" if values else "–")
+        yield "| " + " | ".join(cells) + " |"
 
 
 def main():
@@ -167,9 +184,11 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="folder for comparison.csv")
     parser.add_argument("--case", action="append", choices=CASES, help="may be repeated; all, where there is none")
     parser.add_argument("--pairs", action="append", type=int, help="training pairs, may be repeated; 1000")
+    parser.add_argument("--method", action="append", choices=METHODS + ESTIMATORS, help="as --case")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
+    arguments.method = arguments.method or METHODS + ESTIMATORS
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out.resolve() / CSV

@@ -24,21 +24,36 @@ const NOISE_SHARE: f64 = 0.05;
 /// A task, and the noise of its measurements.
 pub(crate) struct Case {
     pub(crate) task: Box<dyn Task>,
-    pub(crate) noise: Box<dyn MeasurementNoise>,
+    pub(crate) noise: Box<dyn KnownNoise>,
+}
+
+/// Noise that another error, of a network in place of the simulator, can be added to.
+pub(crate) trait KnownNoise: MeasurementNoise {
+    /// * `deviations`: of the error, one a measured variable
+    fn with_error(&self, deviations: &[f64]) -> Result<Box<dyn KnownNoise>, InvalidArgument>;
+}
+
+impl KnownNoise for GaussianNoise {
+    fn with_error(&self, deviations: &[f64]) -> Result<Box<dyn KnownNoise>, InvalidArgument> {
+        Ok(Box::new(GaussianNoise::with_error(self, deviations)?))
+    }
 }
 
 impl Case {
     /// The first three are of Lueckmann et al. 2021, *Benchmarking simulation-based inference*, two of the paper, and the last is
     /// the tutorial's.
     pub(crate) fn new(name: &str, streams: RandomStreams) -> Result<Self, StudyError> {
-        let (task, noise): (Box<dyn Task>, Box<dyn MeasurementNoise>) = match name {
+        let (task, noise): Parts = match name {
             "two-moons" => {
                 let shift = FnSimulator::new(2, 2, |x, y| {
                     y[0] = -(x[0] + x[1]).abs() / SQRT_2;
                     y[1] = (x[1] - x[0]) / SQRT_2;
                 })?;
                 let prior = BoxPrior::new(&[-1.0; 2], &[1.0; 2])?;
-                (Box::new(SimulatedTask::new(name, shift, prior)?), Box::new(Crescent {}))
+                (
+                    Box::new(SimulatedTask::new(name, shift, prior)?),
+                    Box::new(Crescent { deviation: Crescent::DEVIATION }),
+                )
             }
             "gaussian-mixture" => (identity(name, 2, 10.0)?, Box::new(TwoGaussians::new()?)),
             LINEAR => {
@@ -110,7 +125,7 @@ fn beam(name: &str) -> Result<impl Task + 'static, StudyError> {
     Ok(SimulatedTask::new(name, beam, BoxPrior::new(&[0.5, 0.02, 0.02], &[1.0, 0.05, 0.05])?)?)
 }
 
-type Parts = (Box<dyn Task>, Box<dyn MeasurementNoise>);
+type Parts = (Box<dyn Task>, Box<dyn KnownNoise>);
 
 fn with_gaussian_noise(task: impl Task + 'static, streams: RandomStreams) -> Result<Parts, StudyError> {
     let noise = super::noise::noise_of(&task, NOISE_SHARE, streams)?;
@@ -118,7 +133,10 @@ fn with_gaussian_noise(task: impl Task + 'static, streams: RandomStreams) -> Res
 }
 
 /// Half an annulus: a radius of 0.1 ± 0.01 in any direction of the right half plane, from a point 0.25 to the right.
-struct Crescent {}
+struct Crescent {
+    /// Of the radius.
+    deviation: f64,
+}
 
 impl Crescent {
     const CENTRE: f64 = 0.25;
@@ -129,9 +147,17 @@ impl Crescent {
     const LEAST: f64 = 0.02;
 
     /// The log-density of the radius, less that of its circle's length.
-    fn at(radius: f64) -> f64 {
-        let normal = -0.5 * ((radius - Self::RADIUS) / Self::DEVIATION).powi(2);
-        normal - (Self::DEVIATION * (2.0 * PI).sqrt()).ln() - (PI * radius).ln()
+    fn at(&self, radius: f64) -> f64 {
+        let normal = -0.5 * ((radius - Self::RADIUS) / self.deviation).powi(2);
+        normal - (self.deviation * (2.0 * PI).sqrt()).ln() - (PI * radius).ln()
+    }
+}
+
+impl KnownNoise for Crescent {
+    /// What an error of any direction adds to the radius.
+    fn with_error(&self, deviations: &[f64]) -> Result<Box<dyn KnownNoise>, InvalidArgument> {
+        let squares: f64 = deviations.iter().map(|deviation| deviation * deviation).sum();
+        Ok(Box::new(Self { deviation: (self.deviation.powi(2) + 0.5 * squares).sqrt() }))
     }
 }
 
@@ -148,7 +174,7 @@ impl MeasurementNoise for Crescent {
             let mut radius = 0.0;
             while radius < Self::LEAST {
                 let normal: f64 = StandardNormal.sample(rng);
-                radius = Self::RADIUS + Self::DEVIATION * normal;
+                radius = Self::RADIUS + self.deviation * normal;
             }
             row[0] += Self::CENTRE + radius * angle.cos();
             row[1] += radius * angle.sin();
@@ -165,15 +191,15 @@ impl MeasurementNoise for Crescent {
         let log = exact.rows().into_iter().zip(y.rows()).map(|(exact, y)| {
             let (right, up) = (y[0] - exact[0] - Self::CENTRE, y[1] - exact[1]);
             let radius = right.hypot(up);
-            if right < 0.0 || radius < Self::LEAST { f64::NEG_INFINITY } else { Self::at(radius) }
+            if right < 0.0 || radius < Self::LEAST { f64::NEG_INFINITY } else { self.at(radius) }
         });
         Ok(log.collect())
     }
 
     fn largest_log_likelihood(&self) -> Option<f64> {
         // Where the derivative is 0: r² − r R + σ² = 0; at the least radius it is lower by far.
-        let root = (Self::RADIUS.powi(2) - 4.0 * Self::DEVIATION.powi(2)).sqrt();
-        Some(Self::at(0.5 * (Self::RADIUS + root)))
+        let root = (Self::RADIUS.powi(2) - 4.0 * self.deviation.powi(2)).sqrt();
+        Some(self.at(0.5 * (Self::RADIUS + root)))
     }
 }
 
@@ -183,6 +209,12 @@ struct TwoGaussians([GaussianNoise; 2]);
 impl TwoGaussians {
     fn new() -> Result<Self, InvalidArgument> {
         Ok(Self([GaussianNoise::new(&[1.0; 2])?, GaussianNoise::new(&[0.1; 2])?]))
+    }
+}
+
+impl KnownNoise for TwoGaussians {
+    fn with_error(&self, deviations: &[f64]) -> Result<Box<dyn KnownNoise>, InvalidArgument> {
+        Ok(Box::new(Self([self.0[0].with_error(deviations)?, self.0[1].with_error(deviations)?])))
     }
 }
 

@@ -1,12 +1,14 @@
-//! Posteriors of noisy measurements: what MDN, cINN and their ensembles draw, beside exact draws.
+//! Posteriors of noisy measurements: what MDN, cINN, their ensembles and a surrogate's posterior draw, beside exact draws.
 //!
-//! `cargo run --release --example posteriors [-- --case two-moons --pairs 1000]`
+//! `cargo run --release --example posteriors [-- --case two-moons --pairs 1000 --method surrogate]`
 //!
-//! Each method trains on few pairs with noise, and draws designs for new measurements. Rejection draws from the same posteriors
-//! exactly. Columns:
+//! Each method trains on few pairs, and draws designs for new measurements. Rejection draws from the same posteriors exactly.
+//! MDN and cINN learn from outputs with noise, and nothing else of it; the surrogate learns from the same designs' exact outputs,
+//! and the noise's law is known. Columns:
 //!
 //! * seconds of the training, and of a thousand draws for one measurement, on the clock;
-//! * log p̂(x | y) of 2,000 new pairs, mean and standard error, in nats: the higher the better, highest for the posterior itself;
+//! * log p̂(x | y) of 2,000 new pairs, mean and standard error, in nats: the higher the better, highest for the posterior itself; of
+//!   methods that have a density;
 //! * MMD² between draws and exact draws, in units of the exact draws' deviations, a mean over the measurements.
 //!
 //! All pairs and draws are written beside the table, for `benches/sbi/compare.py`: folders `measurements`, `reference` and
@@ -15,6 +17,7 @@
 mod cases;
 #[path = "../noisy/noise.rs"]
 mod noise;
+mod surrogate;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +33,9 @@ use serde::Serialize;
 
 use cases::{CASES, Case};
 
+/// Methods, by the names that they are asked for.
+const METHODS: [&str; 5] = ["mdn", "mdn-ensemble", "cinn", "cinn-ensemble", "surrogate"];
+
 /// New pairs whose density is a method's score.
 const SCORED: usize = 2000;
 
@@ -39,6 +45,9 @@ struct Arguments {
     /// Case to run; may be repeated. All, where there is none.
     #[arg(long = "case", value_name = "CASE", value_parser = clap::builder::PossibleValuesParser::new(CASES))]
     cases: Vec<String>,
+    /// Method to run; may be repeated. All, where there is none.
+    #[arg(long = "method", value_name = "METHOD", value_parser = clap::builder::PossibleValuesParser::new(METHODS))]
+    methods: Vec<String>,
     /// Training pairs; may be repeated.
     #[arg(long = "pairs", value_name = "PAIRS", default_value = "1000", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(20..=1_000_000))]
     pairs: Vec<usize>,
@@ -67,8 +76,8 @@ struct Row {
     method: String,
     training_seconds: f64,
     draws_seconds: f64,
-    log_density: f64,
-    log_density_error: f64,
+    log_density: Option<f64>,
+    log_density_error: Option<f64>,
     mmd: f64,
 }
 
@@ -81,6 +90,16 @@ struct Questions {
     scored: Dataset,
 }
 
+/// Pairs without noise, of a stream of that number.
+fn exact_pairs(
+    case: &Case,
+    count: usize,
+    streams: RandomStreams,
+    number: u64,
+) -> Result<Dataset, StudyError> {
+    Ok(Dataset::from_task(&*case.task, count, &mut streams.stream("noisy pairs", number))?)
+}
+
 /// Pairs with noise, of streams of that number.
 fn noisy_pairs(
     case: &Case,
@@ -88,7 +107,7 @@ fn noisy_pairs(
     streams: RandomStreams,
     number: u64,
 ) -> Result<Dataset, StudyError> {
-    let exact = Dataset::from_task(&*case.task, count, &mut streams.stream("noisy pairs", number))?;
+    let exact = exact_pairs(case, count, streams, number)?;
     Ok(exact.measured(&*case.noise, &mut streams.stream("noise", number))?)
 }
 
@@ -103,18 +122,59 @@ fn save(folder: &Path, draws: &Array3<f64>, measurements: &Dataset) -> Result<()
     Ok(Dataset::new(x.to_owned(), y)?.save_npy(folder)?)
 }
 
-/// Fits a method, draws and scores.
-fn row<M: Method>(
-    name: &str,
-    method: &M,
-    data: &Dataset,
+/// A model and how long its training took, in seconds.
+type Trained<'a> = (Box<dyn InverseModel + 'a>, f64);
+
+fn trained<M: Method>(method: &M, data: &Dataset, seed: u64) -> Result<Trained<'static>, StudyError>
+where
+    M::Model: 'static,
+{
+    let started = Instant::now();
+    let model = method.fit(data, &mut FitContext::new(seed))?;
+    Ok((Box::new(model), started.elapsed().as_secs_f64()))
+}
+
+/// A method's name in tables, and its model.
+fn model<'a>(
+    method: &str,
+    case: &'a Case,
+    pairs: usize,
+    arguments: &Arguments,
+) -> Result<(String, Trained<'a>), StudyError> {
+    let Arguments { members, seed, .. } = *arguments;
+    let streams = RandomStreams::new(seed);
+    let data = || noisy_pairs(case, pairs, streams, 0);
+    let (mdn, cinn) =
+        (MixtureDensityNetwork::for_posteriors(), ConditionalInvertibleNetwork::for_posteriors());
+    Ok(match method {
+        "mdn" => ("MDN".into(), trained(&mdn, &data()?, seed)?),
+        "mdn-ensemble" => {
+            let ensemble = DensityEnsemble { method: mdn, members };
+            (format!("{members} MDN"), trained(&ensemble, &data()?, seed)?)
+        }
+        "cinn" => ("cINN".into(), trained(&cinn, &data()?, seed)?),
+        "cinn-ensemble" => {
+            let ensemble = DensityEnsemble { method: cinn, members };
+            (format!("{members} cINN"), trained(&ensemble, &data()?, seed)?)
+        }
+        "surrogate" => {
+            let started = Instant::now();
+            let model = surrogate::posterior(case, exact_pairs(case, pairs, streams, 0)?, seed)?;
+            ("surrogate".into(), (Box::new(model), started.elapsed().as_secs_f64()))
+        }
+        _ => return Err(InvalidArgument::new("method", METHODS.join(", "), method).into()),
+    })
+}
+
+/// Draws and scores.
+fn row(
+    name: String,
+    (model, training_seconds): Trained<'_>,
+    pairs: usize,
     questions: &Questions,
     seed: u64,
     folder: &Path,
 ) -> Result<Row, StudyError> {
-    let started = Instant::now();
-    let model = method.fit(data, &mut FitContext::new(seed))?;
-    let training_seconds = started.elapsed().as_secs_f64();
     let y = questions.measurements.y();
     let each = questions.reference.dim().1;
     let started = Instant::now();
@@ -122,8 +182,8 @@ fn row<M: Method>(
     let draws = posterior_draws(&model, y, each, &mut rng)?;
     let seconds = started.elapsed().as_secs_f64();
     let designs = draws.designs().to_owned();
-    save(&folder.join(name), &designs, &questions.measurements)?;
-    let log = model.log_density(questions.scored.x(), questions.scored.y())?.unwrap_or_default();
+    save(&folder.join(&name), &designs, &questions.measurements)?;
+    let log = model.log_density(questions.scored.x(), questions.scored.y())?;
     let mut mmd = 0.0;
     for (drawn, exact) in designs.outer_iter().zip(questions.reference.outer_iter()) {
         let scale = exact.std_axis(Axis(0), 0.0);
@@ -131,98 +191,12 @@ fn row<M: Method>(
     }
     Ok(Row {
         case: questions.case.clone(),
-        pairs: data.len(),
-        method: name.to_owned(),
+        pairs,
+        method: name,
         training_seconds,
         draws_seconds: seconds * 1000.0 / (each * y.nrows()) as f64,
-        log_density: log.mean().unwrap_or(f64::NAN),
-        log_density_error: log.std(1.0) / (log.len() as f64).sqrt(),
-        mmd: mmd / y.nrows() as f64,
-    })
-}
-
-/// Knobs, for exploration only.
-fn knob(name: &str, default: f64) -> f64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
-fn surrogate_row(
-    case: &Case,
-    exact: &Dataset,
-    questions: &Questions,
-    seed: u64,
-    folder: &Path,
-) -> Result<Row, StudyError> {
-    use inverse::models::nn::{Activation, Schedule, TrainingSettings};
-    use inverse::models::*;
-    let started = Instant::now();
-    let steps = knob("STEPS", 10_000.0);
-    let batch = knob("BATCH", 64.0) as usize;
-    let width = knob("WIDTH", 128.0) as usize;
-    let member = RegressionSettings {
-        hidden: vec![width; knob("DEPTH", 3.0) as usize],
-        activation: Activation::Silu,
-        batch_norm: false,
-        encoder: None,
-        head: None,
-        training: TrainingSettings {
-            epochs: (steps * batch as f64 / (0.86 * exact.len() as f64)).ceil() as usize,
-            batch_size: batch,
-            learning_rate: knob("RATE", 2e-3),
-            l2: knob("L2", 0.0),
-            schedule: Schedule::Cosine { last: 1e-6 },
-            validation_share: 0.05,
-            ..TrainingSettings::default()
-        },
-    };
-    let recipe =
-        ProxyRecipe { samples: 3, test_share: 0.1, members: vec![member; knob("MEMBERS", 3.0) as usize] };
-    let simulated = SimulatedDesigns { data: exact.clone(), dropped: 0 };
-    let proxy = recipe
-        .fit_data(&simulated, None, &mut FitContext::new(seed))
-        .map_err(|error| InvalidArgument::new("proxy", "", error))?;
-    let report = proxy
-        .report()
-        .cloned()
-        .ok_or("no report")
-        .map_err(|error| InvalidArgument::new("proxy", "", error))?;
-    let training_seconds = started.elapsed().as_secs_f64();
-    println!(
-        "errors {:.2e} of variance {:.2e}; deviations {:?} epochs {:?}",
-        report.test_errors.ensemble,
-        report.test_variance,
-        report.test_deviations,
-        report.training.iter().map(|t| t.best_epoch).collect::<Vec<_>>()
-    );
-    let task = SimulatedTask::new("network", proxy, case.task.prior())?;
-    let started = Instant::now();
-    let mut rng = RandomStreams::new(seed).stream("posterior draws", 0);
-    let y = questions.measurements.y();
-    let each = questions.reference.dim().1;
-    let (drawn, name) = if knob("EXACT", 0.0) > 0.0 {
-        let posterior = TemperedPosterior::new(&*case.task, &*case.noise, TemperedSettings::default())?;
-        (posterior.draw(y, each, &mut rng)?, "exact")
-    } else {
-        let posterior = TemperedPosterior::new(task, &*case.noise, TemperedSettings::default())?;
-        (posterior.draw(y, each, &mut rng)?, "networks")
-    };
-    println!("{:.2} {}", drawn.log_evidence, drawn.simulations);
-    let seconds = started.elapsed().as_secs_f64();
-    let designs = drawn.proposals.designs().to_owned();
-    save(&folder.join(name), &designs, &questions.measurements)?;
-    let mut mmd = 0.0;
-    for (drawn, exact) in designs.outer_iter().zip(questions.reference.outer_iter()) {
-        let scale = exact.std_axis(Axis(0), 0.0);
-        mmd += Mmd::default().squared((&drawn / &scale).view(), (&exact / &scale).view())?;
-    }
-    Ok(Row {
-        case: questions.case.clone(),
-        pairs: exact.len(),
-        method: name.to_owned(),
-        training_seconds,
-        draws_seconds: seconds * 1000.0 / (each * y.nrows()) as f64,
-        log_density: f64::NAN,
-        log_density_error: 0.0,
+        log_density: log.as_ref().and_then(|log| log.mean()),
+        log_density_error: log.map(|log| log.std(1.0) / (log.len() as f64).sqrt()),
         mmd: mmd / y.nrows() as f64,
     })
 }
@@ -237,7 +211,9 @@ fn table(rows: &[Row]) -> Table {
             row.method.clone(),
             format!("{:.2}", row.training_seconds),
             format!("{:.4}", row.draws_seconds),
-            format!("{:.3} ± {:.3}", row.log_density, row.log_density_error),
+            row.log_density
+                .zip(row.log_density_error)
+                .map_or("–".into(), |(mean, error)| format!("{mean:.3} ± {error:.3}")),
             scientific(row.mmd),
         ]);
     }
@@ -247,8 +223,9 @@ fn table(rows: &[Row]) -> Table {
 fn run(arguments: &Arguments) -> Result<(), StudyError> {
     let streams = RandomStreams::new(arguments.seed);
     let results = ResultFolder::create(&arguments.out)?;
-    let all = CASES.map(String::from);
-    let names = if arguments.cases.is_empty() { &all[..] } else { &arguments.cases };
+    let (cases, methods) = (CASES.map(String::from), METHODS.map(String::from));
+    let names = if arguments.cases.is_empty() { &cases[..] } else { &arguments.cases };
+    let methods = if arguments.methods.is_empty() { &methods[..] } else { &arguments.methods };
     let mut rows = Vec::new();
     for name in names {
         let folder = results.path().join(name);
@@ -261,28 +238,12 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
         scored.save_npy(&folder.join("scored"))?;
         let questions = Questions { case: name.clone(), measurements, reference, scored };
         for pairs in &arguments.pairs {
-            let data = noisy_pairs(&case, *pairs, streams, 0)?;
             let folder = folder.join(pairs.to_string());
-            data.save_npy(&folder.join("training"))?;
-            let (mdn, cinn) =
-                (MixtureDensityNetwork::for_posteriors(), ConditionalInvertibleNetwork::for_posteriors());
-            let (members, seed) = (arguments.members, arguments.seed);
-            let exact = Dataset::from_task(&*case.task, *pairs, &mut streams.stream("noisy pairs", 0))?;
-            rows.push(surrogate_row(&case, &exact, &questions, seed, &folder)?);
-            if knob("ONLY", 0.0) > 0.0 {
-                continue;
+            noisy_pairs(&case, *pairs, streams, 0)?.save_npy(&folder.join("training"))?;
+            for method in methods {
+                let (name, trained) = model(method, &case, *pairs, arguments)?;
+                rows.push(row(name, trained, *pairs, &questions, arguments.seed, &folder)?);
             }
-            let (mdns, cinns) = (
-                DensityEnsemble { method: mdn.clone(), members },
-                DensityEnsemble { method: cinn.clone(), members },
-            );
-            let of_case = [
-                row("MDN", &mdn, &data, &questions, seed, &folder)?,
-                row(&format!("{members} MDN"), &mdns, &data, &questions, seed, &folder)?,
-                row("cINN", &cinn, &data, &questions, seed, &folder)?,
-                row(&format!("{members} cINN"), &cinns, &data, &questions, seed, &folder)?,
-            ];
-            rows.extend(of_case);
         }
     }
     let table = table(&rows);

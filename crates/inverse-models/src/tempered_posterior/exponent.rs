@@ -111,7 +111,9 @@ mod tests {
         for index in 0..2000 {
             let drawn = weights.resample(&mut RandomStreams::new(1).stream("test", index));
             assert_eq!(drawn.len(), 3);
-            drawn.iter().for_each(|particle| counts[*particle] += 1);
+            for particle in drawn {
+                counts[particle] += 1;
+            }
         }
         // Each is drawn 2000 × 3 × w times; a count that is one of two numbers scatters by √2000 / 2 at most: five of it.
         for (count, weight) in counts.iter().zip([0.125, 0.375, 0.5]) {
