@@ -1,9 +1,12 @@
-//! Posteriors of noisy measurements: as MDN and cINN have learnt them, and as importance weights mend them.
+//! Posteriors of noisy measurements: as MDN, cINN and a surrogate have learnt them, and as importance weights mend them.
 //!
 //! `cargo run --release --example noisy_measurements [-- --task D3 --noise 0.05]`
 //!
 //! Both methods train on measurements with Gaussian noise, of a share of each output's standard deviation, and draw designs
-//! for new ones. Weights p(x) p(y | f(x)) / p̂(x | y) cost one simulation a draw, at most. The true design of each measurement is
+//! for new ones. The surrogate, NA's forward network, trains on the same designs' exact outputs, and a tempered posterior draws with
+//! it in the simulator's place, of as many measurements as `--sampled` says: that takes seconds each.
+//!
+//! Weights p(x) p(y | f(x)) / p̂(x | y) cost one simulation a draw, at most. The true design of each measurement is
 //! ranked among so many draws as they came, and among as many that are taken again, each as often as its weight says:
 //!
 //! * each variable of x: the least p-value of them all, times their number;
@@ -19,6 +22,8 @@
 
 #[path = "noisy/mod.rs"]
 mod noisy;
+#[path = "noisy/surrogate.rs"]
+mod surrogate;
 
 use std::process::ExitCode;
 
@@ -48,6 +53,9 @@ struct Arguments {
     /// Draws a pair that are weighed.
     #[arg(long, default_value_t = 5000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     draws: usize,
+    /// The new pairs that a surrogate's posterior is drawn for: so many, the first.
+    #[arg(long, default_value_t = 50, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(10..=100_000))]
+    sampled: usize,
     /// How many of them the true design is ranked among; best one less than a multiple of 20, so that bins are equal.
     #[arg(long, default_value_t = 99, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     ranked: usize,
@@ -73,6 +81,8 @@ struct Row {
 struct Case<'a> {
     task: &'a dyn Task,
     noise: GaussianNoise,
+    /// Without noise, and with it.
+    exact: Dataset,
     training: Dataset,
     pairs: Dataset,
     /// Training designs whose measurements are nearest those of the new pairs, (pairs, `dim_x`).
@@ -94,7 +104,7 @@ impl<'a> Case<'a> {
         let nearest = nearest.propose(pairs.y(), 1, &mut streams.stream("noisy references", 0))?;
         let references = nearest.designs().index_axis(Axis(1), 0).to_owned();
         let device = study.arguments().device();
-        Ok(Self { task, noise, training, pairs, references, streams, device })
+        Ok(Self { task, noise, exact, training, pairs, references, streams, device })
     }
 
     /// Ranks among draws for some of the pairs.
@@ -133,6 +143,41 @@ impl<'a> Case<'a> {
         let mut rng = self.streams.stream("noisy draws", 0);
         let draws = model.propose(self.pairs.y(), arguments.draws, &mut rng)?;
         let weights = ImportanceWeights::of_draws(self.task, &self.noise, &model, &draws, self.pairs.y())?;
+        self.ranked(label, &draws, &weights, arguments)
+    }
+
+    /// Trains a surrogate, draws from its posterior, and ranks among the draws of the first pairs.
+    fn surrogate_rows(&self, arguments: &Arguments) -> Result<[Row; 2], StudyError> {
+        let label = "surrogate";
+        let progress = Progress::new(format!("{}, {label}", self.task.name()), arguments.study.quiet);
+        let mut observer = EpochProgress::new(&progress);
+        let mut context =
+            FitContext::new(self.streams.seed()).with_device(self.device).with_observer(&mut observer);
+        let posterior = surrogate::surrogate_posterior(
+            self.task,
+            &self.exact,
+            |errors| self.noise.with_error(errors),
+            &mut context,
+        )?;
+        progress.finish();
+        let first: Vec<usize> = (0..self.pairs.len().min(arguments.sampled)).collect();
+        let y = self.pairs.y().select(Axis(0), &first);
+        let mut rng = self.streams.stream("noisy draws", 0);
+        let drawn = posterior.draw(y.view(), arguments.draws, &mut rng)?;
+        let (draws, log) = (&drawn.proposals, drawn.log_density.view());
+        let weights = ImportanceWeights::of_densities(self.task, &self.noise, draws, log, y.view())?;
+        self.ranked(label, draws, &weights, arguments)
+    }
+
+    /// Ranks among draws for the first pairs, with and without weights.
+    fn ranked(
+        &self,
+        label: &str,
+        draws: &Proposals,
+        weights: &ImportanceWeights,
+        arguments: &Arguments,
+    ) -> Result<[Row; 2], StudyError> {
+        let mut rng = self.streams.stream("noisy weights", 0);
         let sizes = weights.effective_sample_sizes();
         let all: Vec<usize> = (0..sizes.len()).collect();
         let counted: Vec<usize> = all.iter().copied().filter(|pair| sizes[*pair] > 0.0).collect();
@@ -218,6 +263,9 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
         if asked(ConditionalInvertibleNetwork::NAME) {
             let method = noisy::cinn(task.name(), source)?;
             rows.extend(case.rows(&method, ConditionalInvertibleNetwork::LABEL, arguments)?);
+        }
+        if asked(NeuralAdjoint::NAME) {
+            rows.extend(case.surrogate_rows(arguments)?);
         }
     }
     let table = table(&rows);

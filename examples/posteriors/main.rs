@@ -17,6 +17,7 @@
 mod cases;
 #[path = "../noisy/noise.rs"]
 mod noise;
+#[path = "../noisy/surrogate.rs"]
 mod surrogate;
 
 use std::path::{Path, PathBuf};
@@ -158,8 +159,11 @@ fn model<'a>(
             (format!("{members} cINN"), trained(&ensemble, &data()?, seed)?)
         }
         "surrogate" => {
+            let exact = exact_pairs(case, pairs, streams, 0)?;
             let started = Instant::now();
-            let model = surrogate::posterior(case, exact_pairs(case, pairs, streams, 0)?, seed)?;
+            let noise = |errors: &[f64]| case.noise.with_error(errors);
+            let model =
+                surrogate::surrogate_posterior(&*case.task, &exact, noise, &mut FitContext::new(seed))?;
             ("surrogate".into(), (Box::new(model), started.elapsed().as_secs_f64()))
         }
         _ => return Err(InvalidArgument::new("method", METHODS.join(", "), method).into()),

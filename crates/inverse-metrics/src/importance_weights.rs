@@ -99,18 +99,43 @@ impl ImportanceWeights {
         y: ArrayView2<'_, f64>,
     ) -> Result<Self, MetricError> {
         check_proposals(task, proposals, y)?;
+        let Some(log_density) = proposals.log_density(model, y)? else {
+            return Err(InvalidArgument::new("model", "one with a density", model.name()).into());
+        };
+        Self::of_densities(task, noise, proposals, log_density.view(), y)
+    }
+
+    /// Weighs draws whose densities are known: as [`ImportanceWeights::of_draws`] does, which asks a model for them.
+    ///
+    /// * `log_density`: log p̂(x | y) of each draw, known up to a number for each target, (targets, n)
+    ///
+    /// # Errors
+    /// As [`ImportanceWeights::of_draws`]; [`MetricError::InvalidArgument`] that names `log_density` where it is of another shape than the
+    /// draws.
+    pub fn of_densities(
+        task: &dyn Task,
+        noise: &dyn MeasurementNoise,
+        proposals: &Proposals,
+        log_density: ArrayView2<'_, f64>,
+        y: ArrayView2<'_, f64>,
+    ) -> Result<Self, MetricError> {
+        check_proposals(task, proposals, y)?;
+        let shape = (proposals.targets(), proposals.count());
+        if log_density.dim() != shape {
+            let expected = format!("shape {shape:?}");
+            return Err(
+                InvalidArgument::new("log_density", expected, format!("{:?}", log_density.dim())).into()
+            );
+        }
         if noise.dim_y() != task.dim_y() {
             let expected = format!("one of {} measured variables", task.dim_y());
             return Err(InvalidArgument::new("noise", expected, noise.dim_y()).into());
         }
-        let Some(log_density) = proposals.log_density(model, y)? else {
-            return Err(InvalidArgument::new("model", "one with a density", model.name()).into());
-        };
         let may_count = |target: usize, draw: usize| {
             proposals.is_draw(target, draw) && log_density[[target, draw]].is_finite()
         };
         let log_posterior = log_posterior(task, noise, proposals, y, may_count)?;
-        Self::of_logarithms(log_posterior.view(), log_density.view())
+        Self::of_logarithms(log_posterior.view(), log_density)
     }
 
     /// Weighs draws by the logarithms of two densities, each known up to a factor: of the law that they should follow and of

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use approx::assert_relative_eq;
+use approx::{assert_abs_diff_eq, assert_relative_eq};
 use inverse_core::{
     BoxPrior, FnSimulator, GaussianNoise, IndependentPrior, Marginal, Prior, ProposeError, RandomStreams,
     SimulatedTask, check_pairs, check_request,
@@ -228,6 +228,17 @@ impl MeasurementNoise for Odd {
 }
 
 #[test]
+fn densities_may_lack_a_factor_of_each_target() {
+    let y = array![[1.0], [2.0]];
+    let draws = WIDE.propose(y.view(), 300, &mut stream("draws")).unwrap();
+    let weights = ImportanceWeights::of_draws(&normal(), &noise(), &WIDE, &draws, y.view()).unwrap();
+    let log = draws.log_density(&WIDE, y.view()).unwrap().unwrap() + &array![[3.0], [-500.0]];
+    let again = ImportanceWeights::of_densities(&normal(), &noise(), &draws, log.view(), y.view()).unwrap();
+    // Logarithms of some hundreds have 13 digits behind the point.
+    assert_abs_diff_eq!(again.weights(), weights.weights(), epsilon = 1e-12);
+}
+
+#[test]
 fn bad_arguments_are_named() {
     let y = array![[1.0], [2.0]];
     let draws = WIDE.propose(y.view(), 3, &mut stream("draws")).unwrap();
@@ -251,6 +262,9 @@ fn bad_arguments_are_named() {
         let weights = ImportanceWeights::of_draws(&normal(), &Odd(log), &WIDE, &draws, y.view());
         named(weights.map(|_| ()), "noise");
     }
+    let log = Array2::zeros((3, 2));
+    let weights = ImportanceWeights::of_densities(&normal(), &noise(), &draws, log.view(), y.view());
+    named(weights.map(|_| ()), "log_density");
     let wide = Proposals::new(Array3::zeros((2, 3, 2))).unwrap();
     let weights = ImportanceWeights::of_draws(&normal(), &noise(), &WIDE, &wide, y.view());
     named(weights.map(|_| ()), "proposals");

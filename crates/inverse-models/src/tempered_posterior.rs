@@ -106,7 +106,8 @@ impl TemperedSettings {
 /// come from the prior and survive the steps; a solution so narrow that no design of the prior is near may be missed, as
 /// by any sampler: more `particles` see more.
 ///
-/// A target costs about ten steps of some dozen moves of all particles: half a million calls of the simulator.
+/// A target costs some ten steps of a few dozen moves of all particles: hundreds of thousands of calls of the simulator, up to two
+/// million where the posterior is thin.
 /// [`TemperedPosterior::draw`] counts them and estimates the evidence.
 #[derive(Clone)]
 pub struct TemperedPosterior<T, N> {
@@ -127,6 +128,11 @@ impl<T: Task, N> fmt::Debug for TemperedPosterior<T, N> {
 pub struct TemperedDraws {
     /// Draws, (targets, n, `dim_x`), in no order.
     pub proposals: Proposals,
+    /// log p(x | y) of each draw, of the posterior that the task's simulator and the noise make, (targets, n), in nats per unit of
+    /// volume of x: as good as the evidence, which is part of it.
+    ///
+    /// Where the simulator is a network, draws can be weighed by it: `inverse_metrics::ImportanceWeights::of_densities`.
+    pub log_density: Array2<f64>,
     /// log p(y) = log ∫ p(x) p(y | f(x)) dx of each target, estimated, (targets), in nats per unit of volume of y.
     ///
     /// Where two tasks explain the same measurement, the difference says which does better.
@@ -187,6 +193,7 @@ impl<T: Task, N: MeasurementNoise> TemperedPosterior<T, N> {
     ) -> Result<TemperedDraws, ProposeError> {
         check_request(y, self.task.dim_y(), n, LARGEST_PAIRS)?;
         let mut designs = Array3::zeros((y.nrows(), n, self.task.dim_x()));
+        let mut log_density = Array2::zeros((y.nrows(), n));
         let (mut log_evidence, mut simulations) = (Vec::new(), Vec::new());
         let streams = target_streams(y.nrows(), rng);
         let groups = designs.axis_chunks_iter_mut(Axis(0), GROUP).zip(y.axis_chunks_iter(Axis(0), GROUP));
@@ -197,13 +204,17 @@ impl<T: Task, N: MeasurementNoise> TemperedPosterior<T, N> {
                 .collect();
             self.run(&mut populations)?;
             for (population, mut designs) in populations.iter_mut().zip(designs.outer_iter_mut()) {
-                designs.assign(&population.draws(n));
+                let draws = population.draws(n);
+                designs.assign(&draws.x);
+                let density = draws.log_joint() - population.log_evidence();
+                log_density.row_mut(log_evidence.len()).assign(&density);
                 log_evidence.push(population.log_evidence());
                 simulations.push(population.simulations());
             }
         }
         let proposals = Proposals::new(designs)?;
-        Ok(TemperedDraws { proposals, log_evidence: log_evidence.into(), simulations: simulations.into() })
+        let (log_evidence, simulations) = (log_evidence.into(), simulations.into());
+        Ok(TemperedDraws { proposals, log_density, log_evidence, simulations })
     }
 
     /// Moves populations until all are draws of their posteriors; those that are ask for nothing more.

@@ -53,6 +53,13 @@ fn gaussians_of_ten_variables_are_met() {
             assert_abs_diff_eq!(deviation, 0.1, epsilon = tolerance);
         }
     }
+    // The density of the normal law around y, but for the evidence: what is left of it is one number.
+    let y = y.select(Axis(0), &[1]);
+    let x = drawn.proposals.designs().index_axis_move(Axis(0), 1);
+    let normal = noise(10, 0.1).log_likelihood(x, y.broadcast(x.dim()).unwrap()).unwrap();
+    let rest = &drawn.log_density.row(1) - &normal;
+    let evidence = drawn.log_evidence[1] + 10.0 * 2.0_f64.ln();
+    assert!(rest.iter().all(|rest| (rest + evidence).abs() < 1e-9));
     // The prior's density is 2⁻¹⁰, and no edge is within five deviations. A step's weights have the variance 1 / share − 1
     // = 1: the logarithm of their mean over 2,048 has the deviation 0.022, and that of some twenty steps 0.1.
     for log_evidence in drawn.log_evidence {

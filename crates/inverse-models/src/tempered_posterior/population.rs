@@ -37,6 +37,15 @@ impl Particles {
         Self { x: Array2::zeros((0, dim_x)), log_prior: Vec::new(), log_likelihood: Vec::new() }
     }
 
+    /// log p(x) + log p(y | f(x)) of each.
+    pub(super) fn log_joint(&self) -> Array1<f64> {
+        self.log_prior
+            .iter()
+            .zip(&self.log_likelihood)
+            .map(|(prior, likelihood)| prior + likelihood)
+            .collect()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.log_prior.len()
     }
@@ -117,10 +126,10 @@ impl Population {
         self.simulations
     }
 
-    /// `n` of the designs, (n, `dim_x`), each no more than once.
-    pub(super) fn draws(&mut self, n: usize) -> Array2<f64> {
+    /// `n` of the designs, each no more than once.
+    pub(super) fn draws(&mut self, n: usize) -> Particles {
         let rows = index::sample(&mut self.rng, self.particles.count(), n).into_vec();
-        self.particles.x.select(Axis(0), &rows)
+        self.particles.select(&rows)
     }
 
     /// Designs to be simulated, (n, `dim_x`); there may be none.

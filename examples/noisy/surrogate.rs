@@ -1,0 +1,34 @@
+//! Posteriors by the paper's forward network, for noise whose law is known.
+
+use inverse::bench::StudyError;
+use inverse::core::InvalidArgument;
+use inverse::models::{ProxyError, ProxyRecipe, SimulatedDesigns};
+use inverse::prelude::*;
+
+/// The posterior that a network has in place of a task's simulator.
+///
+/// * `exact`: pairs without noise
+/// * `noise`: the noise together with the network's error, whose deviations on held-out pairs it is given
+pub(crate) fn surrogate_posterior<'a, N: MeasurementNoise>(
+    task: &'a dyn Task,
+    exact: &Dataset,
+    noise: impl FnOnce(&[f64]) -> Result<N, InvalidArgument>,
+    context: &mut FitContext<'_>,
+) -> Result<TemperedPosterior<SimulatedTask<ProxySimulator, &'a dyn Prior>, N>, StudyError> {
+    let recipe = ProxyRecipe::for_posteriors(exact.len());
+    let pairs = SimulatedDesigns { data: exact.clone(), dropped: 0 };
+    let network = recipe.fit_data(&pairs, None, context).map_err(named)?;
+    let errors = network.report().map(|report| report.test_deviations.clone()).unwrap_or_default();
+    let task = SimulatedTask::new("surrogate", network, task.prior())?;
+    Ok(TemperedPosterior::new(task, noise(&errors)?, TemperedSettings::default())?)
+}
+
+fn named(error: ProxyError) -> StudyError {
+    match error {
+        ProxyError::InvalidArgument(error) => error.into(),
+        ProxyError::Simulation(error) => error.into(),
+        ProxyError::Data(error) => error.into(),
+        ProxyError::Fit(error) => error.into(),
+        error => InvalidArgument::new("pairs", "pairs that a network learns", error).into(),
+    }
+}
