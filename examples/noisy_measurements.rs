@@ -34,6 +34,7 @@ use inverse::bench::{
 use inverse::core::{InvalidArgument, LARGEST_PAIRS};
 use inverse::prelude::*;
 use ndarray::{Array2, Axis, s};
+use rand::Rng;
 use serde::Serialize;
 
 /// Below, weights are not to be relied on.
@@ -143,7 +144,7 @@ impl<'a> Case<'a> {
         let mut rng = self.streams.stream("noisy draws", 0);
         let draws = model.propose(self.pairs.y(), arguments.draws, &mut rng)?;
         let weights = ImportanceWeights::of_draws(self.task, &self.noise, &model, &draws, self.pairs.y())?;
-        self.ranked(label, &draws, &weights, arguments)
+        self.ranked(label, &draws, &weights, arguments, &mut rng)
     }
 
     /// Trains a surrogate, draws from its posterior, and ranks among the draws of the first pairs.
@@ -166,7 +167,7 @@ impl<'a> Case<'a> {
         let drawn = posterior.draw(y.view(), arguments.draws, &mut rng)?;
         let (draws, log) = (&drawn.proposals, drawn.log_density.view());
         let weights = ImportanceWeights::of_densities(self.task, &self.noise, draws, log, y.view())?;
-        self.ranked(label, draws, &weights, arguments)
+        self.ranked(label, draws, &weights, arguments, &mut rng)
     }
 
     /// Ranks among draws for the first pairs, with and without weights.
@@ -176,8 +177,8 @@ impl<'a> Case<'a> {
         draws: &Proposals,
         weights: &ImportanceWeights,
         arguments: &Arguments,
+        rng: &mut dyn Rng,
     ) -> Result<[Row; 2], StudyError> {
-        let mut rng = self.streams.stream("noisy weights", 0);
         let sizes = weights.effective_sample_sizes();
         let all: Vec<usize> = (0..sizes.len()).collect();
         let counted: Vec<usize> = all.iter().copied().filter(|pair| sizes[*pair] > 0.0).collect();
@@ -188,7 +189,7 @@ impl<'a> Case<'a> {
             );
         }
         let of_counted = Proposals::new(draws.designs().select(Axis(0), &counted))?;
-        let weighed = weights.select(&counted)?.resample(&of_counted, arguments.ranked, &mut rng)?;
+        let weighed = weights.select(&counted)?.resample(&of_counted, arguments.ranked, rng)?;
         let first = Proposals::new(draws.designs().slice(s![.., ..arguments.ranked, ..]).to_owned())?;
         let mut sorted = sizes.to_vec();
         sorted.sort_by(f64::total_cmp);

@@ -9,7 +9,7 @@ For each case, the example `posteriors` trains this library's methods and writes
 neural posterior estimation with default settings on the same pairs, with as many threads, and draws for the same
 measurements. Both are held against exact draws by sbi's classifier two-sample test (C2ST), which is 0.5 where a classifier
 cannot tell two samples apart, and 1 where it always can. Results that the folder has stay in it, unless they are measured
-again; the table shows means over the seeds that it has.
+again; the tables show means over the seeds that it has.
 """
 
 import argparse
@@ -160,22 +160,18 @@ def write(path, rows):
     beside.replace(path)
 
 
-def table(rows):
-    """Means over the seeds, as Markdown."""
-    header = ["case", "pairs", "method", "seeds", "training, s", "1,000 draws, s", "log density", "C2ST"]
-    yield "| " + " | ".join(header) + " |"
-    yield "|---|--:|---|--:|--:|--:|--:|--:|"
-    groups = {}
-    for row in rows:
-        groups.setdefault((int(row["pairs"]), CASES.index(row["case"]), row["method"]), []).append(row)
-    order = {row["method"]: None for row in rows}
-    for key in sorted(groups, key=lambda key: (*key[:2], list(order).index(key[2]))):
-        pairs, case, method = key
-        seeds = groups[key]
-        cells = [CASES[case], f"{pairs:,}", method, str(len(seeds))]
-        for name, digits in zip(COLUMNS[4:], [2, 4, 3, 3]):
-            values = [float(row[name]) for row in seeds if row[name] != ""]
-            cells.append(f"{np.mean(values):.{digits}f}" if values else "–")
+def table(rows, column, digits):
+    """One column of the results as Markdown, a line for each case and number of pairs: means over the seeds."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    yield "| " + " | ".join(["case", "pairs", "seeds", *methods]) + " |"
+    yield "|---|--:|--:|" + "--:|" * len(methods)
+    for pairs, case in sorted({(int(row["pairs"]), CASES.index(row["case"])) for row in rows}):
+        of_line = [row for row in rows if int(row["pairs"]) == pairs and row["case"] == CASES[case]]
+        seeds = sorted({int(row["seed"]) for row in of_line})
+        cells = [CASES[case], f"{pairs:,}", ", ".join(map(str, seeds))]
+        for method in methods:
+            values = [float(row[column]) for row in of_line if row["method"] == method and row[column] != ""]
+            cells.append(f"{np.mean(values):.{digits}f}" if values else "")
         yield "| " + " | ".join(cells) + " |"
 
 
@@ -201,7 +197,10 @@ def main():
                 kept = [old for old in read(path) if [old[name] for name in KEYS] != key]
                 write(path, [*kept, row])
                 print(f"{case}, {pairs} pairs: {row['method']}", file=sys.stderr, flush=True)
-    print("\n".join(table(read(path))))
+    rows = read(path)
+    for column, digits in zip(COLUMNS[4:], [2, 4, 2, 2]):
+        print(f"\n{column}\n")
+        print("\n".join(table(rows, column, digits)))
 
 
 if __name__ == "__main__":

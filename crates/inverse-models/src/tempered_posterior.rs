@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::latent_sampling::target_streams;
 use population::{Densities, Population};
 
-/// Targets whose populations move together: it bounds the memory.
-const GROUP: usize = 64;
+/// Targets whose populations move together, and the designs that these have together where there is more than one: it bounds the memory.
+const LARGEST_GROUP: usize = 64;
+const GROUP_DESIGNS: usize = 1 << 20;
 
 /// Designs that one thread simulates in one call.
 const BLOCK: usize = 256;
@@ -196,8 +197,9 @@ impl<T: Task, N: MeasurementNoise> TemperedPosterior<T, N> {
         let mut log_density = Array2::zeros((y.nrows(), n));
         let (mut log_evidence, mut simulations) = (Vec::new(), Vec::new());
         let streams = target_streams(y.nrows(), rng);
-        let groups = designs.axis_chunks_iter_mut(Axis(0), GROUP).zip(y.axis_chunks_iter(Axis(0), GROUP));
-        for ((mut designs, y), streams) in groups.zip(streams.chunks(GROUP)) {
+        let group = (GROUP_DESIGNS / self.settings.particles.max(n)).clamp(1, LARGEST_GROUP);
+        let groups = designs.axis_chunks_iter_mut(Axis(0), group).zip(y.axis_chunks_iter(Axis(0), group));
+        for ((mut designs, y), streams) in groups.zip(streams.chunks(group)) {
             let rows = y.rows().into_iter().zip(streams);
             let mut populations: Vec<_> = rows
                 .map(|(y, rng)| Population::new(y, self.task.dim_x(), n, &self.settings, rng.clone()))

@@ -84,6 +84,18 @@ fn solutions_have_their_weights() {
 }
 
 #[test]
+fn thin_posteriors_are_met() {
+    // 1 ± 10⁻⁶ / |∂y/∂x| = 5·10⁻⁷, of either sign: hardly any design of the prior is within a thousand times that.
+    let square = task(&[-2.0], &[2.0], 1, |x, y| y[0] = x[0] * x[0]);
+    let draws = tempered(square, noise(1, 1e-6)).propose(array![[1.0]].view(), 2000, &mut stream()).unwrap();
+    let errors = draws.designs().mapv(|x| (x.abs() - 1.0) / 5e-7);
+    let tolerance = 5.0 * (RELATED / 2000.0).sqrt();
+    assert_abs_diff_eq!(errors.mean().unwrap(), 0.0, epsilon = tolerance);
+    assert_abs_diff_eq!(errors.std(0.0), 1.0, epsilon = tolerance);
+    assert!(draws.designs().iter().any(|x| *x > 0.0) && draws.designs().iter().any(|x| *x < 0.0));
+}
+
+#[test]
 fn draws_are_those_of_rejection() {
     // Four joints and two measurements: a curved sheet of half a tenth's thickness, under a normal prior.
     let arm = RoboticArm::new();

@@ -18,8 +18,9 @@ const SHORTENING: f64 = 10.0;
 /// The share of moves by a whole difference, which may lead from one solution to another.
 const JUMP_SHARE: f64 = 0.1;
 
-/// What is added to a move, in deviations of the population: so that no design is out of reach.
-const JITTER: f64 = 1e-3;
+/// How much each variable's part of a move differs from the difference, relative to it: so that designs are reached which no sum of
+/// differences hits, however thin the posterior.
+const JITTER: f64 = 1e-2;
 
 /// Moves go on until twice as many take designs no farther than this, as a ratio of mean squared distances, and at least so many.
 const FARTHER: f64 = 1.1;
@@ -94,8 +95,7 @@ impl Moves {
             let (first, second) = (particles.x.row(resting[first]), particles.x.row(resting[second]));
             for (column, value) in row.iter_mut().enumerate() {
                 let normal: f64 = StandardNormal.sample(rng);
-                *value += factor * (first[column] - second[column]);
-                *value += JITTER * self.deviations[column] * normal;
+                *value += factor * (first[column] - second[column]) * (1.0 + JITTER * normal);
             }
         }
         let finite = |place: &usize| x.row(*place).iter().all(|value| value.is_finite());
