@@ -4,7 +4,7 @@
 //!
 //! Both methods train on measurements with Gaussian noise, of a share of each output's standard deviation, and draw designs
 //! for new ones. The surrogate, NA's forward network, trains on the same designs' exact outputs, and a tempered posterior draws with
-//! it in the simulator's place, of as many measurements as `--sampled` says: that takes seconds each.
+//! it in the simulator's place, of as many measurements as `--sampled` says: that takes seconds each (`--method neural-adjoint`).
 //!
 //! Weights p(x) p(y | f(x)) / p̂(x | y) cost one simulation a draw, at most. The true design of each measurement is
 //! ranked among so many draws as they came, and among as many that are taken again, each as often as its weight says:
