@@ -44,6 +44,7 @@ mod search;
 mod simulator;
 mod standardizer;
 mod symmetry;
+mod systematic_draws;
 mod task;
 pub mod testing;
 
@@ -67,4 +68,5 @@ pub use simulator::{
 };
 pub use standardizer::Standardizer;
 pub use symmetry::{Symmetry, with_symmetric_copies};
+pub use systematic_draws::systematic_draws;
 pub use task::{SimulatedTask, Task};

@@ -96,6 +96,8 @@ impl<N: MeasurementNoise + ?Sized> MeasurementNoise for &N {
 
 /// Checks the arguments of [`MeasurementNoise::log_likelihood`].
 ///
+/// * `exact`, `y`: outputs and a measurement for each, (n, `dim_y`)
+///
 /// # Errors
 /// [`InvalidArgument`] that names `exact` or `y`.
 pub fn check_measurements(
@@ -112,9 +114,10 @@ pub fn check_measurements(
     Err(InvalidArgument::new("y", expected, format!("{} rows", y.nrows())))
 }
 
-/// Checks logarithms of densities, one for each of so many: below infinity, and none NaN.
+/// Checks logarithms of densities, as a prior or a noise gives them: as many as were asked for, below infinity, and none NaN.
 ///
 /// * `argument`: what gave them
+/// * `logs`: in nats, (`count`)
 ///
 /// # Errors
 /// [`InvalidArgument`] that names `argument`.
@@ -160,12 +163,7 @@ impl GaussianNoise {
     /// positive number.
     pub fn new(deviations: &[f64]) -> Result<Self, InvalidArgument> {
         check_dimension("deviations", deviations.len())?;
-        if let Some((index, deviation)) =
-            deviations.iter().enumerate().find(|(_, deviation)| !(**deviation > 0.0 && deviation.is_finite()))
-        {
-            let found = format!("{deviation} for y{}", index + 1);
-            return Err(InvalidArgument::new("deviations", "positive numbers", found));
-        }
+        check_deviations(deviations, "positive numbers", |deviation| deviation > 0.0)?;
         Ok(Self { deviations: Array1::from(deviations.to_vec()) })
     }
 
@@ -189,14 +187,7 @@ impl GaussianNoise {
             let expected = format!("one for each of {} measured variables", self.dim_y());
             return Err(InvalidArgument::new("deviations", expected, deviations.len()));
         }
-        if let Some((index, deviation)) = deviations
-            .iter()
-            .enumerate()
-            .find(|(_, deviation)| !(**deviation >= 0.0 && deviation.is_finite()))
-        {
-            let found = format!("{deviation} for y{}", index + 1);
-            return Err(InvalidArgument::new("deviations", "numbers of 0 or more", found));
-        }
+        check_deviations(deviations, "numbers of 0 or more", |deviation| deviation >= 0.0)?;
         let both = self.deviations.iter().zip(deviations).map(|(noise, error)| noise.hypot(*error));
         Self::new(&both.collect::<Vec<_>>())
     }
@@ -209,6 +200,21 @@ impl GaussianNoise {
     /// The log-likelihood of a measurement without error.
     fn log_density_at_centre(&self) -> f64 {
         -self.deviations.iter().map(|deviation| deviation.ln() + 0.5 * (2.0 * PI).ln()).sum::<f64>()
+    }
+}
+
+fn check_deviations(
+    deviations: &[f64],
+    expected: &str,
+    fits: impl Fn(f64) -> bool,
+) -> Result<(), InvalidArgument> {
+    let bad = |deviation: &f64| !(fits(*deviation) && deviation.is_finite());
+    match deviations.iter().position(bad) {
+        Some(index) => {
+            let found = format!("{} for y{}", deviations[index], index + 1);
+            Err(InvalidArgument::new("deviations", expected, found))
+        }
+        None => Ok(()),
     }
 }
 
@@ -296,6 +302,9 @@ mod tests {
         }
         named(GaussianNoise::new(&vec![1.0; LARGEST_DIMENSION + 1]).unwrap_err(), "deviations");
         let noise = GaussianNoise::new(&[1.0, 1.0]).unwrap();
+        for deviations in [&[][..], &[1.0], &[0.0, -1.0], &[f64::NAN, 0.0], &[0.0, f64::INFINITY]] {
+            named(noise.with_error(deviations).unwrap_err(), "deviations");
+        }
         let (good, nan, wide) = (array![[0.0, 1.0]], array![[0.0, f64::NAN]], array![[0.0, 1.0, 2.0]]);
         let mut rng = RandomStreams::new(1).stream("noise", 0);
         for bad in [&nan, &wide] {

@@ -2,10 +2,10 @@
 
 use inverse_core::{
     InvalidArgument, InverseModel, LARGEST_PAIRS, MeasurementNoise, Proposals, Task, check_log_densities,
+    systematic_draws,
 };
-use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis, s};
-use rand::seq::SliceRandom;
-use rand::{Rng, RngExt};
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, s};
+use rand::Rng;
 use rayon::prelude::*;
 
 use crate::MetricError;
@@ -245,7 +245,7 @@ impl ImportanceWeights {
                     InvalidArgument::new("proposals", expected, format!("none for target {target}")).into()
                 );
             }
-            for (slot, draw) in systematic(weights, n, rng).into_iter().enumerate() {
+            for (slot, draw) in systematic_draws(weights, n, rng)?.into_iter().enumerate() {
                 designs.slice_mut(s![target, slot, ..]).assign(&proposals.designs().slice(s![
                     target,
                     draw,
@@ -255,25 +255,6 @@ impl ImportanceWeights {
         }
         Ok(Proposals::new(designs)?)
     }
-}
-
-/// `n` places, each as often as its weight says: a comb of n teeth, laid at random over the weights; then shuffled.
-fn systematic(weights: ArrayView1<'_, f64>, n: usize, rng: &mut dyn Rng) -> Vec<usize> {
-    let offset: f64 = rng.random();
-    let step = weights.sum() / n as f64;
-    let mut places = Vec::with_capacity(n);
-    let (mut place, mut reached) = (0, weights[0]);
-    // Rounding may leave the last tooth beyond the sum.
-    let last = weights.iter().rposition(|weight| *weight > 0.0).unwrap_or(0);
-    for tooth in 0..n {
-        while place < last && reached <= (tooth as f64 + offset) * step {
-            place += 1;
-            reached += weights[place];
-        }
-        places.push(place);
-    }
-    places.shuffle(rng);
-    places
 }
 
 /// log p(x) + log p(y | f(x)) of each draw that may count, (targets, n); −∞ of the others and where there is no answer.

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::device::{backend, open_device};
+use crate::member_contexts::MemberContexts;
 use crate::nn::{Activation, MlpSettings, Pairs, TrainingReport, TrainingSettings};
 use crate::presets::cosine_training;
 use crate::proxy_simulator::{ProxyErrors, ProxyReport, ProxySimulator};
@@ -96,7 +97,8 @@ impl ProxyRecipe {
     /// Narrow networks for few designs: what a [`TemperedPosterior`](crate::TemperedPosterior) asks in place of a dear
     /// simulator, hundreds of thousands of times.
     ///
-    /// * `samples`: designs to simulate, of which a tenth are held out; trainings take as many steps whatever their number
+    /// * `samples`: designs to simulate, of which a tenth are held out. A training takes some 6,000 batches of 32 whatever their number,
+    ///   but 50 epochs at least.
     ///
     /// ```
     /// use inverse_models::ProxyRecipe;
@@ -233,15 +235,9 @@ impl ProxyRecipe {
         context: &mut FitContext<'_>,
     ) -> Result<Vec<Surrogate>, FitError> {
         let mut members = Vec::new();
+        let own = MemberContexts::of(context, "proxy member");
         for (index, settings) in self.members.iter().enumerate() {
-            let device = context.device();
-            let seed = context.streams().family("proxy member", index as u64).seed();
-            let checkpoints = context.checkpoints().cloned();
-            let mut member = FitContext::new(seed).with_device(device).with_observer(context.observer());
-            if let Some(mut policy) = checkpoints {
-                policy.folder.push(format!("member-{index}"));
-                member = member.with_checkpoints(policy);
-            }
+            let mut member = own.context(index).with_observer(context.observer());
             let pairs = training.pairs(settings.training.validation_share, &member)?;
             members.push(Surrogate::fit_first(settings, &pairs, &training.identity, &mut member)?);
         }

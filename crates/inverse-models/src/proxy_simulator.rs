@@ -46,7 +46,7 @@ pub struct ProxyReport {
     /// The same with weights of half precision.
     pub half_precision_test_errors: ProxyErrors,
     /// Root of the ensemble's mean squared error in each measured variable, on the test pairs, (`dim_y`), in the simulator's own units
-    /// of y: what [`GaussianNoise::with_error`](inverse_core::GaussianNoise::with_error) takes. None in files of earlier versions.
+    /// of y: what [`GaussianNoise::with_error`](inverse_core::GaussianNoise::with_error) takes. At single precision; none in files of earlier versions.
     #[serde(default)]
     pub test_deviations: Vec<f64>,
     /// How each member's training went; losses are those of standardised y.

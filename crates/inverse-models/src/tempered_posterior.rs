@@ -107,9 +107,8 @@ impl TemperedSettings {
 /// come from the prior and survive the steps; a solution so narrow that no design of the prior is near may be missed, as
 /// by any sampler: more `particles` see more.
 ///
-/// A target costs some ten steps of a few dozen moves of all particles: hundreds of thousands of calls of the simulator, up to two
-/// million where the posterior is thin.
-/// [`TemperedPosterior::draw`] counts them and estimates the evidence.
+/// Every step moves all particles many times: a target costs hundreds of thousands of calls of the simulator, and more where the posterior
+/// is thin. [`TemperedPosterior::draw`] counts them, and estimates the evidence.
 #[derive(Clone)]
 pub struct TemperedPosterior<T, N> {
     task: T,

@@ -12,7 +12,7 @@ use super::*;
 use crate::NeuralAdjoint;
 use crate::nn::TrainingSettings;
 
-/// Draws share the designs of the prior that they come from: so many count as one, at most, where errors of means are derived.
+/// Draws share the designs of the prior that they come from: tolerances of means and shares assume that so many count as one.
 const RELATED: f64 = 4.0;
 
 fn stream() -> Stream {

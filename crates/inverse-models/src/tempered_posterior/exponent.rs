@@ -1,6 +1,8 @@
 //! The likelihood's exponent, step by step from 0 to 1, and the draws that a step leaves.
 
-use rand::{Rng, RngExt};
+use inverse_core::{InvalidArgument, systematic_draws};
+use ndarray::aview1;
+use rand::Rng;
 
 /// Halvings that find an increment: from 1 down to 1e-60.
 const HALVINGS: usize = 200;
@@ -55,30 +57,15 @@ impl Weights {
         self.log_largest + (self.sum / self.relative.len() as f64).ln()
     }
 
-    /// As many particles as there are, drawn by weight, in order: systematic resampling (Carpenter, Clifford and Fearnhead 1999).
-    /// One of share w of n draws is drawn ⌊n w⌋ or ⌈n w⌉ times.
-    pub(super) fn resample(&self, rng: &mut impl Rng) -> Vec<usize> {
-        let count = self.relative.len();
-        let spacing = self.sum / count as f64;
-        let mut mark = spacing * rng.random::<f64>();
-        let (mut drawn, mut end) = (Vec::with_capacity(count), 0.0);
-        for (particle, weight) in self.relative.iter().enumerate() {
-            end += weight;
-            while drawn.len() < count && mark < end {
-                drawn.push(particle);
-                mark += spacing;
-            }
-        }
-        // The last marks may fall behind the sum by rounding.
-        drawn.resize(count, count - 1);
-        drawn
+    /// As many particles as there are, drawn by weight, in random order.
+    pub(super) fn resample(&self, rng: &mut impl Rng) -> Result<Vec<usize>, InvalidArgument> {
+        systematic_draws(aview1(&self.relative), self.relative.len(), rng)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use approx::assert_relative_eq;
-    use inverse_core::RandomStreams;
 
     use super::*;
 
@@ -102,22 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn particles_are_drawn_by_weight() {
-        let log = [0.0, 3.0_f64.ln(), 4.0_f64.ln()];
-        let weights = Weights::new(&log, 1.0);
+    fn weights_have_their_mean_and_effective_count() {
+        let weights = Weights::new(&[0.0, 3.0_f64.ln(), 4.0_f64.ln()], 1.0);
         assert_relative_eq!(weights.log_mean(), (8.0_f64 / 3.0).ln(), epsilon = 1e-12);
         assert_relative_eq!(weights.effective_count(), 64.0 / 26.0, epsilon = 1e-12);
-        let mut counts = [0_usize; 3];
-        for index in 0..2000 {
-            let drawn = weights.resample(&mut RandomStreams::new(1).stream("test", index));
-            assert_eq!(drawn.len(), 3);
-            for particle in drawn {
-                counts[particle] += 1;
-            }
-        }
-        // Each is drawn 2000 × 3 × w times; a count that is one of two numbers scatters by √2000 / 2 at most: five of it.
-        for (count, weight) in counts.iter().zip([0.125, 0.375, 0.5]) {
-            assert!((*count as f64 - 6000.0 * weight).abs() < 112.0, "{counts:?}");
-        }
     }
 }

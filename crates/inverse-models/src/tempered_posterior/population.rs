@@ -2,7 +2,7 @@
 
 use inverse_core::{InvalidArgument, MeasurementNoise, Prior, Stream, check_log_densities, check_matrix};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
-use rand::seq::{SliceRandom, index};
+use rand::seq::index;
 
 use super::TemperedSettings;
 use super::exponent::{Weights, next_exponent};
@@ -246,9 +246,8 @@ impl Population {
         let next = next_exponent(logs, self.exponent, self.settings.effective_share);
         let weights = Weights::new(logs, next - self.exponent);
         self.log_evidence += weights.log_mean();
-        let mut rows = weights.resample(&mut self.rng);
-        // Copies of one design come into both halves.
-        rows.shuffle(&mut self.rng);
+        // In random order, copies of one design come into both halves.
+        let rows = weights.resample(&mut self.rng)?;
         self.particles = self.particles.select(&rows);
         self.exponent = next;
         self.steps += 1;
