@@ -20,6 +20,8 @@
 //! Of the options of studies, `--profile`, `--task`, `--method`, `--seed`, `--device`, `--quiet` and `--out` count. Every run
 //! trains anew.
 
+#[path = "noisy/density_methods.rs"]
+mod density_methods;
 #[path = "noisy/mod.rs"]
 mod noisy;
 #[path = "noisy/surrogate.rs"]
@@ -258,11 +260,11 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
         }
         let case = Case::new(&**task, arguments, &study)?;
         if asked(MixtureDensityNetwork::NAME) {
-            let method = noisy::mdn(task.name(), source)?;
+            let method = density_methods::mdn(task.name(), source)?;
             rows.extend(case.rows(&method, MixtureDensityNetwork::LABEL, arguments)?);
         }
         if asked(ConditionalInvertibleNetwork::NAME) {
-            let method = noisy::cinn(task.name(), source)?;
+            let method = density_methods::cinn(task.name(), source)?;
             rows.extend(case.rows(&method, ConditionalInvertibleNetwork::LABEL, arguments)?);
         }
         if asked(NeuralAdjoint::NAME) {

@@ -15,6 +15,8 @@
 //! Tasks with discrete variables (D1) are left out: the weights need densities. Of the options of studies, `--profile` (for the
 //! presets alone), `--task`, `--method`, `--seed`, `--device`, `--quiet` and `--out` count.
 
+#[path = "noisy/density_methods.rs"]
+mod density_methods;
 #[path = "noisy/mod.rs"]
 mod noisy;
 
@@ -213,11 +215,11 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
         let noise = noisy::noise_of(&**task, arguments.noise, streams)?;
         let case = Case { task: &**task, noise, streams, device: study.arguments().device(), arguments };
         if asked(MixtureDensityNetwork::NAME) {
-            let method = noisy::mdn(task.name(), source)?;
+            let method = density_methods::mdn(task.name(), source)?;
             rows.extend(case.rows(&method, MixtureDensityNetwork::LABEL)?);
         }
         if asked(ConditionalInvertibleNetwork::NAME) {
-            let method = noisy::cinn(task.name(), source)?;
+            let method = density_methods::cinn(task.name(), source)?;
             rows.extend(case.rows(&method, ConditionalInvertibleNetwork::LABEL)?);
         }
     }

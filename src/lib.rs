@@ -30,9 +30,9 @@ pub use {
 /// Everything that a first program needs.
 pub mod prelude {
     pub use inverse_core::{
-        BoxPrior, Dataset, Device, DifferentiableSimulator, Domain, FitContext, FnSimulator, GaussianNoise,
-        IndependentPrior, InverseModel, Marginal, MeasurementNoise, Method, Prior, Proposals, RandomStreams,
-        Search, SimulatedTask, Simulator, Task,
+        BoxPrior, CorrelatedNoise, Dataset, Device, DifferentiableSimulator, Domain, FitContext, FnSimulator,
+        GaussianNoise, IndependentPrior, InverseModel, Marginal, MeasurementNoise, Method, Prior, Proposals,
+        RandomStreams, Search, SimulatedTask, Simulator, Task,
     };
     pub use inverse_metrics::{
         ImportanceWeights, RankStatistics, ResimulationErrors, best_designs, resimulate, resimulate_search,
@@ -42,7 +42,7 @@ pub mod prelude {
         AdaptiveNeuralAdjoint, AdaptiveSearchSettings, ConditionalInvertibleNetwork, ConditionalVae,
         DensestFirst, DensityEnsemble, DirectRegression, InvertibleNetwork, LevenbergMarquardtSettings,
         MixtureDensityNetwork, NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, Precision, ProxyRecipe,
-        ProxySimulator, RefineWith, RegressionSettings, SavedModel, Surrogate, Tandem, TemperedPosterior,
-        TemperedSettings, TruncatedPrior, posterior_draws,
+        ProxySimulator, RefineWith, RegressionSettings, SavedModel, SequentialSurrogate, Surrogate, Tandem,
+        TemperedPosterior, TemperedSettings, TruncatedPrior, posterior_draws,
     };
 }

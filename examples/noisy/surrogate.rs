@@ -2,7 +2,7 @@
 
 use inverse::bench::StudyError;
 use inverse::core::InvalidArgument;
-use inverse::models::{ProxyError, ProxyRecipe, SimulatedDesigns};
+use inverse::models::{ProxyRecipe, SimulatedDesigns};
 use inverse::prelude::*;
 
 /// The posterior that a network has in place of a task's simulator.
@@ -17,18 +17,8 @@ pub(crate) fn surrogate_posterior<'a, N: MeasurementNoise>(
 ) -> Result<TemperedPosterior<SimulatedTask<ProxySimulator, &'a dyn Prior>, N>, StudyError> {
     let recipe = ProxyRecipe::for_posteriors(exact.len());
     let pairs = SimulatedDesigns { data: exact.clone(), dropped: 0 };
-    let network = recipe.fit_data(&pairs, None, context).map_err(named)?;
+    let network = recipe.fit_data(&pairs, None, context)?;
     let errors = network.report().map(|report| report.test_deviations.clone()).unwrap_or_default();
     let task = SimulatedTask::new("surrogate", network, task.prior())?;
     Ok(TemperedPosterior::new(task, noise(&errors)?, TemperedSettings::default())?)
-}
-
-fn named(error: ProxyError) -> StudyError {
-    match error {
-        ProxyError::InvalidArgument(error) => error.into(),
-        ProxyError::Simulation(error) => error.into(),
-        ProxyError::Data(error) => error.into(),
-        ProxyError::Fit(error) => error.into(),
-        error => InvalidArgument::new("pairs", "pairs that a network learns", error).into(),
-    }
 }

@@ -27,7 +27,9 @@
 //! ```
 
 mod atomic_file;
+mod cholesky;
 mod context;
+mod correlated_noise;
 mod dataset;
 mod dataset_files;
 mod domain;
@@ -49,7 +51,9 @@ mod task;
 pub mod testing;
 
 pub use atomic_file::write_atomically;
+pub use cholesky::CholeskyFactor;
 pub use context::{CheckpointPolicy, Device, FitContext};
+pub use correlated_noise::CorrelatedNoise;
 pub use dataset::{Dataset, LARGEST_PAIRS};
 pub use domain::Domain;
 pub use error::{DataError, FitError, InvalidArgument, ProposeError, SimulationError};

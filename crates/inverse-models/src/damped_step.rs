@@ -1,8 +1,7 @@
 //! One damped Gauss–Newton step: a linear least-squares problem.
 
+use inverse_core::CholeskyFactor;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, s};
-
-use crate::cholesky;
 
 /// Residuals a variable from which on the normal equations pay.
 const TALL: usize = 4;
@@ -28,9 +27,9 @@ fn normal_step(
     residuals: ArrayView1<'_, f64>,
     damping: f64,
 ) -> Option<Array1<f64>> {
-    let factor = cholesky::factor(jacobian.dot(&jacobian.t()), damping)?;
+    let factor = CholeskyFactor::new(jacobian.dot(&jacobian.t()), damping)?;
     let mut step = -jacobian.dot(&residuals);
-    cholesky::solve(&factor, step.view_mut());
+    factor.solve(step.view_mut());
     Some(step)
 }
 

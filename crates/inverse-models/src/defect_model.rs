@@ -1,9 +1,9 @@
 //! Kriging of the surrogate's error: what answers at a few designs say of it elsewhere.
 
+use inverse_core::CholeskyFactor;
 use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 
 use crate::adaptive_target::Answer;
-use crate::cholesky;
 use crate::host_network::Evaluation;
 
 /// Added to the kernel's 1 at distance 0: a hundredth of an error's square is no function of x to believe in. Where answers
@@ -38,13 +38,9 @@ impl DefectModel {
         let kernels: Vec<Array1<f64>> = model.designs.rows().into_iter().map(|x| model.kernel(x)).collect();
         let matrix = Array2::from_shape_fn((answers.len(), answers.len()), |(i, j)| kernels[i][j]);
         // The kernel is positive definite, so that no pivot is below the nugget.
-        match cholesky::factor(matrix, NUGGET) {
+        match CholeskyFactor::new(matrix, NUGGET) {
             Some(factor) => {
-                model
-                    .coefficients
-                    .columns_mut()
-                    .into_iter()
-                    .for_each(|column| cholesky::solve(&factor, column));
+                model.coefficients.columns_mut().into_iter().for_each(|column| factor.solve(column));
             }
             None => model.coefficients.fill(0.0),
         }

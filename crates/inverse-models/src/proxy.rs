@@ -5,23 +5,20 @@
 //! metamaterials.
 
 use inverse_core::{
-    DataError, Dataset, FitContext, FitError, InvalidArgument, LARGEST_PAIRS, Prior, RandomStreams,
-    SimulationError, Simulator, Standardizer, Symmetry, check_matrix, with_symmetric_copies,
+    DataError, Dataset, FitContext, FitError, InvalidArgument, LARGEST_PAIRS, Prior, ProposeError,
+    RandomStreams, SimulationError, Simulator, Symmetry, check_matrix,
 };
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::device::{backend, open_device};
 use crate::member_contexts::MemberContexts;
-use crate::nn::{Activation, MlpSettings, Pairs, TrainingReport, TrainingSettings};
+use crate::nn::{Activation, MlpSettings, TrainingSettings};
 use crate::presets::cosine_training;
 use crate::proxy_simulator::{ProxyErrors, ProxyReport, ProxySimulator};
-use crate::standardized_data::{StandardizedData, tensor};
+use crate::proxy_training::{Copies, Training, share_of};
 use crate::surrogate::{RegressionSettings, Surrogate};
-use crate::tensor_file::Precision;
 
 /// Why a proxy could not be made.
 #[derive(Debug, Error)]
@@ -39,6 +36,9 @@ pub enum ProxyError {
     /// A member could not be trained.
     #[error(transparent)]
     Fit(#[from] FitError),
+    /// A posterior could not be drawn with it.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
 }
 
 /// How a proxy is made.
@@ -138,6 +138,15 @@ pub struct SimulatedDesigns {
     pub dropped: usize,
 }
 
+/// A proxy, and the pairs that were held out from it.
+pub(crate) struct MeasuredProxy {
+    pub(crate) proxy: ProxySimulator,
+    /// (n, `dim_x`)
+    pub(crate) test_x: Array2<f64>,
+    /// (n, `dim_y`)
+    pub(crate) test_y: Array2<f64>,
+}
+
 impl ProxyRecipe {
     /// Draws designs from the prior, simulates them, and trains the ensemble on them.
     ///
@@ -198,6 +207,19 @@ impl ProxyRecipe {
         symmetry: Option<&Symmetry<'_>>,
         context: &mut FitContext<'_>,
     ) -> Result<ProxySimulator, ProxyError> {
+        Ok(self.fit_repeated(simulated, None, symmetry, context)?.proxy)
+    }
+
+    /// As [`ProxyRecipe::fit_data`], with designs that count more than others.
+    ///
+    /// * `repeats`: how often each design is in an epoch, (n): once where there is none
+    pub(crate) fn fit_repeated(
+        &self,
+        simulated: &SimulatedDesigns,
+        repeats: Option<&[usize]>,
+        symmetry: Option<&Symmetry<'_>>,
+        context: &mut FitContext<'_>,
+    ) -> Result<MeasuredProxy, ProxyError> {
         let SimulatedDesigns { data, dropped } = simulated;
         self.validate(data.x().ncols(), data.y().ncols())?;
         let mut rows: Vec<usize> = (0..data.len()).collect();
@@ -206,7 +228,7 @@ impl ProxyRecipe {
         }
         rows.shuffle(&mut context.streams().stream("proxy test split", 0));
         let (test, training) = rows.split_at(share_of(rows.len() - 1, self.test_share));
-        let training = Training::new(data, training, symmetry, self.test_share)?;
+        let training = Training::new(data, training, repeats, symmetry, self.test_share)?;
         let members = self.train(&training, context)?;
         let (mut proxy, reports) = training.assemble(members, self.shapes(data), context)?;
         let test = Copies::of(data.x(), test, symmetry)?;
@@ -225,7 +247,7 @@ impl ProxyRecipe {
             half_precision_test_errors: errors(&proxy.to_half_precision()?)?,
             training: reports,
         });
-        Ok(proxy)
+        Ok(MeasuredProxy { proxy, test_x: test.x, test_y: y })
     }
 
     /// Trains one member after the other, each with streams and checkpoints of its own.
@@ -258,7 +280,7 @@ impl ProxyRecipe {
         Err(InvalidArgument::new("samples", format!("from 3 to {LARGEST_PAIRS}"), self.samples))
     }
 
-    fn validate(&self, dim_x: usize, dim_y: usize) -> Result<(), InvalidArgument> {
+    pub(crate) fn validate(&self, dim_x: usize, dim_y: usize) -> Result<(), InvalidArgument> {
         self.check_samples()?;
         if !(self.test_share > 0.0 && self.test_share < 1.0) {
             return Err(InvalidArgument::new("test_share", "a share between 0 and 1", self.test_share));
@@ -271,102 +293,7 @@ impl ProxyRecipe {
 }
 
 /// Of each column.
-fn root_mean_squares(errors: Array2<f64>) -> Vec<f64> {
+pub(crate) fn root_mean_squares(errors: Array2<f64>) -> Vec<f64> {
     let squares = errors.mapv_into(|error| error * error);
     squares.mean_axis(Axis(0)).unwrap_or_default().mapv(f64::sqrt).to_vec()
-}
-
-/// That share of `count`, but at least 1 and at most all but one.
-fn share_of(count: usize, share: f64) -> usize {
-    ((count as f64 * share).round() as usize).clamp(1, count - 1)
-}
-
-/// Designs with their symmetric copies.
-struct Copies {
-    /// (n, `dim_x`): a design, its copies, the next design, …
-    x: Array2<f64>,
-    /// The dataset's row from which each one comes, (n).
-    rows: Vec<usize>,
-}
-
-impl Copies {
-    fn of(
-        x: ArrayView2<'_, f64>,
-        rows: &[usize],
-        symmetry: Option<&Symmetry<'_>>,
-    ) -> Result<Self, InvalidArgument> {
-        let designs = x.select(Axis(0), rows);
-        let (x, sources) = with_symmetric_copies(designs.view(), symmetry.unwrap_or(&|_| Vec::new()))?;
-        Ok(Self { x, rows: sources.into_iter().map(|source| rows[source]).collect() })
-    }
-}
-
-/// What all members are trained on.
-struct Training<'a> {
-    data: &'a Dataset,
-    /// The dataset's rows, without copies.
-    rows: &'a [usize],
-    symmetry: Option<&'a Symmetry<'a>>,
-    copies: Copies,
-    x: Standardizer,
-    y: Standardizer,
-    /// What a member's checkpoint belongs to.
-    identity: String,
-}
-
-impl<'a> Training<'a> {
-    fn new(
-        data: &'a Dataset,
-        rows: &'a [usize],
-        symmetry: Option<&'a Symmetry<'a>>,
-        test_share: f64,
-    ) -> Result<Self, InvalidArgument> {
-        let copies = Copies::of(data.x(), rows, symmetry)?;
-        let x = Standardizer::fit(copies.x.view())?;
-        let y = Standardizer::fit(data.y().select(Axis(0), rows).view())?;
-        // Another symmetry of as many copies makes other pairs.
-        let mut hash = Sha256::new();
-        copies.x.iter().for_each(|value| hash.update(value.to_le_bytes()));
-        let identity = format!("proxy {} {test_share} {:x}", data.content_hash(), hash.finalize());
-        Ok(Self { data, rows, symmetry, copies, x, y, identity })
-    }
-
-    /// Pairs of one member; the designs that it holds out are drawn from its own stream.
-    fn pairs(&self, validation_share: f64, context: &FitContext<'_>) -> Result<StandardizedData, FitError> {
-        let device = open_device(context.device())?;
-        let mut rows = self.rows.to_vec();
-        rows.shuffle(&mut context.streams().stream("proxy validation split", 0));
-        let (validation, training) = rows.split_at(share_of(rows.len(), validation_share));
-        let pairs = |rows: &[usize]| -> Result<Pairs, FitError> {
-            let copies = Copies::of(self.data.x(), rows, self.symmetry)?;
-            let x = self.x.transform(copies.x.view())?;
-            // Measurements stand once in memory in f64, and once a copy in f32.
-            let mut place = vec![0_u32; self.data.len()];
-            rows.iter().enumerate().for_each(|(index, row)| place[*row] = index as u32);
-            let chosen: Vec<u32> = copies.rows.iter().map(|row| place[*row]).collect();
-            let y = self.y.transform(self.data.y().select(Axis(0), rows).view())?;
-            let gather = || -> candle_core::Result<Pairs> {
-                let chosen = candle_core::Tensor::new(chosen, &device)?;
-                let y = tensor(y.view(), &device)?.index_select(&chosen, 0)?;
-                Ok(Pairs { x: tensor(x.view(), &device)?, y })
-            };
-            gather().map_err(backend)
-        };
-        let (training, validation) = (pairs(training)?, pairs(validation)?);
-        Ok(StandardizedData { device, x: self.x.clone(), y: self.y.clone(), training, validation })
-    }
-
-    /// The trained members as one simulator, and how their trainings went.
-    fn assemble(
-        &self,
-        members: Vec<Surrogate>,
-        shapes: Vec<MlpSettings>,
-        context: &FitContext<'_>,
-    ) -> Result<(ProxySimulator, Vec<TrainingReport>), FitError> {
-        let device = open_device(context.device())?;
-        let (networks, reports) = members.into_iter().map(|member| (member.network, member.report)).unzip();
-        let (x, y) = (self.x.clone(), self.y.clone());
-        let precision = Precision::Single;
-        Ok((ProxySimulator { networks, shapes, x, y, device, precision, report: None }, reports))
-    }
 }

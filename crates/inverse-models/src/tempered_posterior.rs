@@ -10,19 +10,20 @@ use inverse_core::{
     InvalidArgument, InverseModel, LARGEST_PAIRS, MeasurementNoise, Proposals, ProposeError, SimulationError,
     Task, check_request,
 };
-use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, Slice, concatenate};
+use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis, Slice, concatenate};
 use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::latent_sampling::target_streams;
-use population::{Densities, Population};
+pub(crate) use exponent::next_exponent;
+use population::{Densities, Population, log_prior};
 
 /// Targets whose populations move together, and the designs that these have together where there is more than one: it bounds the memory.
 const LARGEST_GROUP: usize = 64;
 const GROUP_DESIGNS: usize = 1 << 20;
 
-/// Designs that one thread simulates in one call.
+/// Designs that one thread simulates in one call, and answers whose likelihood it asks for.
 const BLOCK: usize = 256;
 
 /// How a population moves from the prior to a posterior.
@@ -246,8 +247,21 @@ impl<T: Task, N: MeasurementNoise> TemperedPosterior<T, N> {
         Ok(())
     }
 
+    /// log p(x) + log p(y | f(x)) of designs, (n): −∞ where the prior gives none or there is no answer.
+    ///
+    /// * `x`: (n, `dim_x`); `answers`: what they measure, (n, `dim_y`); `y`: one measurement, (`dim_y`)
+    pub(crate) fn log_joint(
+        &self,
+        x: &Array2<f64>,
+        answers: ArrayView2<'_, f64>,
+        y: ArrayView1<'_, f64>,
+    ) -> Result<Array1<f64>, ProposeError> {
+        let densities = Densities { prior: self.task.prior(), noise: &self.noise };
+        Ok(log_prior(densities.prior, x)? + Array1::from(densities.log_likelihood(y, answers)?))
+    }
+
     /// What designs measure, (n, `dim_y`).
-    fn simulate(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>, ProposeError> {
+    pub(crate) fn simulate(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>, ProposeError> {
         let mut y = Array2::zeros((x.nrows(), self.task.dim_y()));
         let blocks: Vec<_> =
             y.axis_chunks_iter_mut(Axis(0), BLOCK).zip(x.axis_chunks_iter(Axis(0), BLOCK)).collect();

@@ -2,7 +2,7 @@
 
 use inverse_core::{DataError, FitError, InvalidArgument, ProposeError, SimulationError};
 use inverse_metrics::MetricError;
-use inverse_models::ModelFileError;
+use inverse_models::{ModelFileError, ProxyError};
 use inverse_tasks::UnknownTask;
 use thiserror::Error;
 
@@ -30,6 +30,9 @@ pub enum StudyError {
     /// Inference failed.
     #[error(transparent)]
     Propose(#[from] ProposeError),
+    /// A proxy, or a posterior with it, could not be made.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// A metric could not be computed.
     #[error(transparent)]
     Metric(#[from] MetricError),

@@ -1,8 +1,6 @@
-//! The likelihood's exponent, step by step from 0 to 1, and the draws that a step leaves.
+//! The likelihood's exponent, step by step from 0 to 1.
 
-use inverse_core::{InvalidArgument, systematic_draws};
-use ndarray::aview1;
-use rand::Rng;
+use crate::relative_weights::RelativeWeights;
 
 /// Halvings that find an increment: from 1 down to 1e-60.
 const HALVINGS: usize = 200;
@@ -10,9 +8,9 @@ const HALVINGS: usize = 200;
 /// The next exponent: the largest, up to 1, that leaves that share of equal particles effective.
 ///
 /// * `log_likelihood`: of each particle, finite
-pub(super) fn next_exponent(log_likelihood: &[f64], exponent: f64, share: f64) -> f64 {
+pub(crate) fn next_exponent(log_likelihood: &[f64], exponent: f64, share: f64) -> f64 {
     let enough = |increment: f64| {
-        let weights = Weights::new(log_likelihood, increment);
+        let weights = RelativeWeights::new(log_likelihood, increment);
         weights.effective_count() >= share * log_likelihood.len() as f64
     };
     let (mut low, mut high) = (0.0, 1.0 - exponent);
@@ -29,38 +27,6 @@ pub(super) fn next_exponent(log_likelihood: &[f64], exponent: f64, share: f64) -
     }
     // Where the increment is lost in rounding, the step is as small as a number can tell.
     (exponent + low).max(exponent.next_up()).min(1.0)
-}
-
-/// Weights of particles after a step of the exponent, relative to the largest.
-pub(super) struct Weights {
-    relative: Vec<f64>,
-    sum: f64,
-    log_largest: f64,
-}
-
-impl Weights {
-    /// * `log_likelihood`: of each particle, finite
-    pub(super) fn new(log_likelihood: &[f64], increment: f64) -> Self {
-        let largest = log_likelihood.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let relative: Vec<f64> =
-            log_likelihood.iter().map(|log| (increment * (log - largest)).exp()).collect();
-        Self { sum: relative.iter().sum(), relative, log_largest: increment * largest }
-    }
-
-    /// (Σ w)² / Σ w² (Kong 1992).
-    fn effective_count(&self) -> f64 {
-        self.sum * self.sum / self.relative.iter().map(|weight| weight * weight).sum::<f64>()
-    }
-
-    /// The logarithm of the mean weight.
-    pub(super) fn log_mean(&self) -> f64 {
-        self.log_largest + (self.sum / self.relative.len() as f64).ln()
-    }
-
-    /// As many particles as there are, drawn by weight, in random order.
-    pub(super) fn resample(&self, rng: &mut impl Rng) -> Result<Vec<usize>, InvalidArgument> {
-        systematic_draws(aview1(&self.relative), self.relative.len(), rng)
-    }
 }
 
 #[cfg(test)]
@@ -86,12 +52,5 @@ mod tests {
         let next = next_exponent(&log, 0.5, 0.9);
         assert_eq!(next, 0.5_f64.next_up());
         assert_eq!(next_exponent(&log, 1.0_f64.next_down(), 0.9), 1.0);
-    }
-
-    #[test]
-    fn weights_have_their_mean_and_effective_count() {
-        let weights = Weights::new(&[0.0, 3.0_f64.ln(), 4.0_f64.ln()], 1.0);
-        assert_relative_eq!(weights.log_mean(), (8.0_f64 / 3.0).ln(), epsilon = 1e-12);
-        assert_relative_eq!(weights.effective_count(), 64.0 / 26.0, epsilon = 1e-12);
     }
 }

@@ -3,10 +3,12 @@
 use inverse_core::{InvalidArgument, MeasurementNoise, Prior, Stream, check_log_densities, check_matrix};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand::seq::index;
+use rayon::prelude::*;
 
-use super::TemperedSettings;
-use super::exponent::{Weights, next_exponent};
+use super::exponent::next_exponent;
 use super::moves::{Moves, Proposed};
+use super::{BLOCK, TemperedSettings};
+use crate::relative_weights::RelativeWeights;
 
 /// How many times as many designs of the prior may be drawn as have to explain the measurement at all.
 const PATIENCE: u64 = 1000;
@@ -21,6 +23,31 @@ const LARGEST_TIED_SHARE: f64 = 0.01;
 pub(super) struct Densities<'a> {
     pub(super) prior: &'a dyn Prior,
     pub(super) noise: &'a dyn MeasurementNoise,
+}
+
+impl Densities<'_> {
+    /// log p(y | f(x)) of each answer f(x), (n, `dim_y`); −∞ where one is not finite.
+    ///
+    /// * `y`: one measurement, (`dim_y`)
+    pub(super) fn log_likelihood(
+        &self,
+        y: ArrayView1<'_, f64>,
+        answers: ArrayView2<'_, f64>,
+    ) -> Result<Vec<f64>, InvalidArgument> {
+        let blocks: Vec<_> = answers.axis_chunks_iter(Axis(0), BLOCK).collect();
+        let blocks = blocks.into_par_iter().map(|answers| {
+            let answered = |row: &usize| answers.row(*row).iter().all(|value| value.is_finite());
+            let rows: Vec<usize> = (0..answers.nrows()).filter(answered).collect();
+            let y = y.broadcast((rows.len(), y.len()));
+            let y = y.ok_or_else(|| InvalidArgument::new("y", "a row", "none"))?;
+            let logs = self.noise.log_likelihood(answers.select(Axis(0), &rows).view(), y)?;
+            check_log_densities("noise", &logs, rows.len())?;
+            let mut all = vec![f64::NEG_INFINITY; answers.nrows()];
+            rows.into_iter().zip(logs).for_each(|(row, log)| all[row] = log);
+            Ok(all)
+        });
+        Ok(blocks.collect::<Result<Vec<_>, InvalidArgument>>()?.concat())
+    }
 }
 
 /// Designs with the logarithms of their prior density and likelihood.
@@ -165,7 +192,7 @@ impl Population {
         if matches!(asked, Asked::Nothing) {
             return Ok(());
         }
-        let log_likelihood = self.log_likelihood(answers, densities.noise)?;
+        let log_likelihood = densities.log_likelihood(self.y.view(), answers)?;
         match (asked, &mut self.moves) {
             (Asked::Start(x), _) => self.start(&x, &log_likelihood, densities.prior),
             (Asked::Moves(proposed), Some(moves)) => {
@@ -177,25 +204,6 @@ impl Population {
             }
             _ => Ok(()),
         }
-    }
-
-    /// −∞ where there is no answer.
-    fn log_likelihood(
-        &self,
-        answers: ArrayView2<'_, f64>,
-        noise: &dyn MeasurementNoise,
-    ) -> Result<Vec<f64>, InvalidArgument> {
-        let answered = |row: &usize| answers.row(*row).iter().all(|value| value.is_finite());
-        let rows: Vec<usize> = (0..answers.nrows()).filter(answered).collect();
-        let y = self.y.broadcast((rows.len(), self.y.len()));
-        let y = y.ok_or_else(|| InvalidArgument::new("y", "a row", "none"))?;
-        let logs = noise.log_likelihood(answers.select(Axis(0), &rows).view(), y)?;
-        check_log_densities("noise", &logs, rows.len())?;
-        let mut all = vec![f64::NEG_INFINITY; answers.nrows()];
-        for (row, log) in rows.into_iter().zip(logs) {
-            all[row] = log;
-        }
-        Ok(all)
     }
 
     /// Keeps designs of the prior that have any likelihood, until there are enough: a step from the exponent 0 to the least
@@ -244,7 +252,7 @@ impl Population {
         }
         let logs = &self.particles.log_likelihood;
         let next = next_exponent(logs, self.exponent, self.settings.effective_share);
-        let weights = Weights::new(logs, next - self.exponent);
+        let weights = RelativeWeights::new(logs, next - self.exponent);
         self.log_evidence += weights.log_mean();
         // In random order, copies of one design come into both halves.
         let rows = weights.resample(&mut self.rng)?;
