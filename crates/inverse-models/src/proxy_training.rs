@@ -125,3 +125,49 @@ impl<'a> Training<'a> {
         Ok((ProxySimulator { networks, shapes, x, y, device, precision, report: None }, reports))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use inverse_core::Simulator;
+    use ndarray::array;
+
+    use super::*;
+    use crate::proxy::{ProxyRecipe, SimulatedDesigns};
+
+    fn data() -> Dataset {
+        let x = Array2::from_shape_fn((40, 1), |(row, _)| row as f64 / 40.0);
+        Dataset::new(x.clone(), x.mapv(|x| (4.0 * x).sin())).unwrap()
+    }
+
+    #[test]
+    fn rows_are_in_an_epoch_as_often_as_they_should() {
+        let data = data();
+        let repeats: Vec<usize> = (0..40).map(|row| row % 3).collect();
+        let training = Training::new(&data, &[4, 3, 5], Some(&repeats), None, 0.1).unwrap();
+        assert_eq!(training.repeated(&[5, 3, 4]), [5, 5, 4]);
+        let pairs = training.pairs(0.34, &FitContext::new(1)).unwrap();
+        let counts = (pairs.training.x.dims()[0], pairs.validation.x.dims()[0]);
+        assert_eq!(counts.0 + counts.1, 3);
+        // What stands for a design stands for its measurement.
+        let (x, y) = (pairs.training.x.to_vec2::<f32>().unwrap(), pairs.training.y.to_vec2::<f32>().unwrap());
+        for (x, y) in x.iter().zip(&y) {
+            let x = pairs.x.inverse(array![[f64::from(x[0])]].view()).unwrap()[[0, 0]];
+            let y = pairs.y.inverse(array![[f64::from(y[0])]].view()).unwrap()[[0, 0]];
+            assert!(((4.0 * x).sin() - y).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn once_each_is_as_without_repeats() {
+        let mut recipe = ProxyRecipe::for_posteriors(40);
+        recipe.members.truncate(1);
+        recipe.members[0].training.epochs = 5;
+        let simulated = SimulatedDesigns { data: data(), dropped: 0 };
+        let fit = |repeats: Option<&[usize]>| {
+            let fitted = recipe.fit_repeated(&simulated, repeats, None, &mut FitContext::new(1)).unwrap();
+            fitted.proxy.simulate(data().x()).unwrap()
+        };
+        assert_eq!(fit(None), fit(Some(&[1; 40])));
+        assert_ne!(fit(None), fit(Some(&[2; 40])));
+    }
+}

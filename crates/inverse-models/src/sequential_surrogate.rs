@@ -61,7 +61,7 @@ const RELIABLE_SHARE: f64 = 0.2;
 /// let weights = ImportanceWeights::of_logarithms(drawn.log_joint.view(), drawn.log_density.view())?;
 /// let mut rng = RandomStreams::new(1).stream("resample", 0);
 /// let posterior = weights.resample(&drawn.proposals, 50, &mut rng)?;
-/// let x = posterior.designs().index_axis(Axis(0), 0);
+/// let x = posterior.designs().index_axis_move(Axis(0), 0);
 /// assert!(x.rows().into_iter().all(|x| (x.product() - 0.3).abs() < 0.06));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -282,7 +282,7 @@ impl SequentialSurrogate {
                 return Err(InvalidArgument::new(argument, format!("1 to {LARGEST_PAIRS}"), value));
             }
         }
-        if !(self.enough > 0.0) {
+        if self.enough.is_nan() || self.enough <= 0.0 {
             return Err(InvalidArgument::new("enough", "a positive number", self.enough));
         }
         Ok(())
