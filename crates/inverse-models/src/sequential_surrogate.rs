@@ -15,10 +15,13 @@ use crate::proxy::{MeasuredProxy, ProxyError, ProxyRecipe, SimulatedDesigns, roo
 use crate::proxy_simulator::ProxySimulator;
 use crate::tempered_posterior::{TemperedPosterior, TemperedSettings, next_exponent};
 use flattened_noise::FlattenedNoise;
-use round_mixture::RoundMixture;
+use round_mixture::{RoundMixture, RoundPosterior};
 
 /// The share of unseen pairs that a surrogate's errors in the likelihood leave effective.
 const RELIABLE_SHARE: f64 = 0.2;
+
+/// Fewer unseen pairs say nothing of a surrogate: draws are then of the prior.
+const LEAST_UNSEEN: usize = 16;
 
 /// The posterior p(x | y) ∝ p(x) p(y | f(x)) of one measurement, where the law of the noise is known and f is dear.
 ///
@@ -71,7 +74,7 @@ pub struct SequentialSurrogate {
     /// The surrogate, and how many designs of the prior the first round simulates (`samples`). Later trainings, of more
     /// pairs, take as many batches. Default: [`ProxyRecipe::for_posteriors`] of 1,000.
     pub recipe: ProxyRecipe,
-    /// Draws that each later round simulates. Default: 250.
+    /// Draws that each later round simulates, at least 16. Default: 250.
     pub each: usize,
     /// Later rounds, at most. Default: 20.
     pub rounds: usize,
@@ -222,9 +225,7 @@ impl SequentialSurrogate {
                 learnt.network = self.retrain(&learnt.pairs, first.pairs().len(), &mut context)?;
             }
             let power = learnt.power(&exact, y)?;
-            let task_learnt = SimulatedTask::new(task.name(), learnt.network.clone(), task.prior())?;
-            let flattened = FlattenedNoise { noise, power };
-            let posterior = TemperedPosterior::new(task_learnt, flattened, self.tempered.clone())?;
+            let posterior = self.posterior(task, noise, power, &learnt)?;
             let mut rng = streams.stream("sequential draws", index as u64);
             let drawn = posterior.draw(y.insert_axis(Axis(0)), self.each, &mut rng)?;
             let x = drawn.proposals.designs().index_axis(Axis(0), 0).to_owned();
@@ -245,15 +246,19 @@ impl SequentialSurrogate {
                 break;
             }
         }
-        let row = |values: &[f64]| Array2::from_shape_fn((1, values.len()), |(_, draw)| values[draw]);
-        Ok(SequentialDraws {
-            proposals: Proposals::new(mixture.x().clone().insert_axis(Axis(0)))?,
-            log_joint: row(mixture.log_joint()),
-            log_density: row(&mixture.log_density()),
-            rounds,
-            network: learnt.network,
-            pairs: learnt.pairs,
-        })
+        drawn_of(&mixture, rounds, learnt)
+    }
+
+    /// What a round draws from: the posterior that the surrogate makes, flattened.
+    fn posterior<'a>(
+        &self,
+        task: &'a dyn Task,
+        noise: &'a dyn MeasurementNoise,
+        power: f64,
+        learnt: &Learnt,
+    ) -> Result<RoundPosterior<'a>, ProxyError> {
+        let learnt = SimulatedTask::new(task.name(), learnt.network.clone(), task.prior())?;
+        Ok(TemperedPosterior::new(learnt, FlattenedNoise { noise, power }, self.tempered.clone())?)
     }
 
     /// A surrogate that knows the draws, too: a round's count as much as all designs of the prior together.
@@ -277,9 +282,9 @@ impl SequentialSurrogate {
     }
 
     fn validate(&self) -> Result<(), InvalidArgument> {
-        for (argument, value) in [("each", self.each), ("rounds", self.rounds)] {
-            if !(1..=LARGEST_PAIRS).contains(&value) {
-                return Err(InvalidArgument::new(argument, format!("1 to {LARGEST_PAIRS}"), value));
+        for (argument, value, least) in [("each", self.each, LEAST_UNSEEN), ("rounds", self.rounds, 1)] {
+            if !(least..=LARGEST_PAIRS).contains(&value) {
+                return Err(InvalidArgument::new(argument, format!("{least} to {LARGEST_PAIRS}"), value));
             }
         }
         if self.enough.is_nan() || self.enough <= 0.0 {
@@ -287,6 +292,22 @@ impl SequentialSurrogate {
         }
         Ok(())
     }
+}
+
+fn drawn_of(
+    mixture: &RoundMixture<'_>,
+    rounds: Vec<SequentialRound>,
+    learnt: Learnt,
+) -> Result<SequentialDraws, ProxyError> {
+    let row = |values: &[f64]| Array2::from_shape_fn((1, values.len()), |(_, draw)| values[draw]);
+    Ok(SequentialDraws {
+        proposals: Proposals::new(mixture.x().clone().insert_axis(Axis(0)))?,
+        log_joint: row(mixture.log_joint()),
+        log_density: row(&mixture.log_density()),
+        rounds,
+        network: learnt.network,
+        pairs: learnt.pairs,
+    })
 }
 
 impl Learnt {
@@ -300,6 +321,9 @@ impl Learnt {
         let Unseen { x, answers, predictions } = &self.unseen;
         let excess = exact.log_joint(x, answers.view(), y)? - exact.log_joint(x, predictions.view(), y)?;
         let excess: Vec<f64> = excess.into_iter().filter(|excess| excess.is_finite()).collect();
+        if excess.len() < LEAST_UNSEEN {
+            return Ok(f64::MIN_POSITIVE);
+        }
         Ok(next_exponent(&excess, 0.0, RELIABLE_SHARE))
     }
 
