@@ -19,6 +19,8 @@
 mod density_methods;
 #[path = "noisy/mod.rs"]
 mod noisy;
+#[path = "noisy/quantile.rs"]
+mod quantile;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,7 @@ use inverse::bench::{Progress, Study, StudyArguments, StudyError, Table, exit_co
 use inverse::core::InvalidArgument;
 use inverse::prelude::*;
 use ndarray::{ArrayView2, s};
+use quantile::quantile;
 use serde::Serialize;
 
 /// Draws that are weighed, a measurement.
@@ -135,6 +138,7 @@ impl Case<'_> {
         let progress = Progress::new(format!("{}, {label}", self.task.name()), self.arguments.study.quiet);
         progress.stage(self.arguments.measurements, "measurements explained in rounds");
         let new = self.pairs(self.task, self.arguments.measurements, u64::MAX)?;
+        let numbers = |number: fn(&Row) -> f64| rows.iter().map(number).collect();
         let at_once = self.fit(method, &self.pairs(self.task, self.arguments.simulations, u64::MAX - 1)?)?;
         let each = self.arguments.simulations / self.arguments.rounds;
         let first = self.pairs(self.task, each, 0)?;
@@ -160,13 +164,6 @@ impl Case<'_> {
     }
 }
 
-/// The quantile of a number of all rows, that of the middle for ½.
-fn quantile(rows: &[Row], number: impl Fn(&Row) -> f64, share: f64) -> f64 {
-    let mut numbers: Vec<f64> = rows.iter().map(number).collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers[((numbers.len() - 1) as f64 * share).round() as usize]
-}
-
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new(&[
         "task",
@@ -179,8 +176,9 @@ fn table(rows: &[Row]) -> Table {
         "designs inside",
     ]);
     for rows in rows.chunk_by(|a, b| a.task == b.task && a.method == b.method) {
-        let at_once = |share: f64| format!("{:.0}", quantile(rows, |row| row.effective_at_once, share));
-        let in_rounds = |share: f64| format!("{:.0}", quantile(rows, |row| row.effective_in_rounds, share));
+        let at_once = |share: f64| format!("{:.0}", quantile(numbers(|row| row.effective_at_once), share));
+        let in_rounds =
+            |share: f64| format!("{:.0}", quantile(numbers(|row| row.effective_in_rounds), share));
         let inside = rows.iter().filter(|row| row.holds_the_design).count();
         table.push(vec![
             rows[0].task.clone(),
@@ -189,7 +187,7 @@ fn table(rows: &[Row]) -> Table {
             at_once(0.5),
             in_rounds(0.0),
             in_rounds(0.5),
-            format!("{:.1}%", 100.0 * quantile(rows, |row| row.region, 0.5)),
+            format!("{:.1}%", 100.0 * quantile(numbers(|row| row.region), 0.5)),
             format!("{inside} of {}", rows.len()),
         ]);
     }

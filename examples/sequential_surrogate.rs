@@ -16,6 +16,8 @@
 
 #[path = "noisy/mod.rs"]
 mod noisy;
+#[path = "noisy/quantile.rs"]
+mod quantile;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -26,6 +28,7 @@ use inverse::core::InvalidArgument;
 use inverse::models::FirstRound;
 use inverse::prelude::*;
 use ndarray::{Array3, ArrayView1, Axis, s};
+use quantile::quantile;
 use serde::Serialize;
 
 /// Weighed draws that a true design is ranked among: one less than a multiple of 20, so that bins are equal.
@@ -100,7 +103,7 @@ struct Row {
 /// What the rounds of one measurement have come to.
 struct Explained {
     rows: Vec<Row>,
-    /// Draws by their weights, (`RANKED`, `dim_x`); none where no draw counts.
+    /// Draws by their weights, (1, `RANKED`, `dim_x`); none where no draw counts.
     posterior: Option<Proposals>,
     seconds: f64,
 }
@@ -158,12 +161,6 @@ impl<'a> Case<'a> {
         });
         Ok(Explained { rows: rows.collect(), posterior, seconds })
     }
-}
-
-/// The quantile of numbers, that of the middle for ½.
-fn quantile(mut numbers: Vec<f64>, share: f64) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[((numbers.len() - 1) as f64 * share).round() as usize]
 }
 
 /// A task's line of the table.

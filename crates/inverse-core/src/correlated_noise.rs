@@ -42,8 +42,7 @@ impl CorrelatedNoise {
     ///
     /// # Errors
     /// [`InvalidArgument`] where it is not square, empty or wider than [`LARGEST_DIMENSION`](crate::LARGEST_DIMENSION), not finite, not
-    /// symmetric, or not positive definite: some sum of the variables would have no noise, or less than 1e-4 of its deviation without
-    /// the others'.
+    /// symmetric, or not positive definite: given the variables before it, one would be known to 1e-4 of its deviation or better.
     pub fn new(covariance: Array2<f64>) -> Result<Self, InvalidArgument> {
         let invalid = |expected: &str, found: String| InvalidArgument::new("covariance", expected, found);
         check_dimension("covariance", covariance.nrows())?;

@@ -72,13 +72,14 @@ const LEAST_UNSEEN: usize = 16;
 #[serde(default, deny_unknown_fields)]
 pub struct SequentialSurrogate {
     /// The surrogate, and how many designs of the prior the first round simulates (`samples`). Later trainings, of more
-    /// pairs, take as many batches. Default: [`ProxyRecipe::for_posteriors`] of 1,000.
+    /// pairs, take as many batches. Where it holds out fewer than 16 of them, the first draws are of the prior, too. Default:
+    /// [`ProxyRecipe::for_posteriors`] of 1,000.
     pub recipe: ProxyRecipe,
     /// Draws that each later round simulates, at least 16. Default: 250.
     pub each: usize,
-    /// Later rounds, at most. Default: 20.
+    /// Later rounds, at most; at least 1. Default: 20.
     pub rounds: usize,
-    /// The effective sample size with which they end. Default: 200.
+    /// The effective sample size with which they end, above 0; infinity where all rounds shall take place. Default: 200.
     pub enough: f64,
     /// How draws are made.
     pub tempered: TemperedSettings,

@@ -96,7 +96,12 @@ impl<'a> RoundMixture<'a> {
     pub(super) fn effective_count_and_log_evidence(&self) -> (f64, f64) {
         let ratios = self.log_joint.iter().zip(self.log_density());
         let logs: Vec<f64> = ratios
-            .map(|(joint, drawn)| if drawn.is_finite() { joint - drawn } else { f64::NEG_INFINITY })
+            // The largest number where the difference is beyond it.
+            .map(
+                |(joint, drawn)| {
+                    if drawn.is_finite() { (joint - drawn).min(f64::MAX) } else { f64::NEG_INFINITY }
+                },
+            )
             .collect();
         if logs.iter().all(|log| *log == f64::NEG_INFINITY) {
             return (0.0, f64::NEG_INFINITY);
