@@ -138,7 +138,6 @@ impl Case<'_> {
         let progress = Progress::new(format!("{}, {label}", self.task.name()), self.arguments.study.quiet);
         progress.stage(self.arguments.measurements, "measurements explained in rounds");
         let new = self.pairs(self.task, self.arguments.measurements, u64::MAX)?;
-        let numbers = |number: fn(&Row) -> f64| rows.iter().map(number).collect();
         let at_once = self.fit(method, &self.pairs(self.task, self.arguments.simulations, u64::MAX - 1)?)?;
         let each = self.arguments.simulations / self.arguments.rounds;
         let first = self.pairs(self.task, each, 0)?;
@@ -176,6 +175,7 @@ fn table(rows: &[Row]) -> Table {
         "designs inside",
     ]);
     for rows in rows.chunk_by(|a, b| a.task == b.task && a.method == b.method) {
+        let numbers = |number: fn(&Row) -> f64| rows.iter().map(number).collect();
         let at_once = |share: f64| format!("{:.0}", quantile(numbers(|row| row.effective_at_once), share));
         let in_rounds =
             |share: f64| format!("{:.0}", quantile(numbers(|row| row.effective_in_rounds), share));
