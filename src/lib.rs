@@ -42,7 +42,7 @@ pub mod prelude {
         AdaptiveNeuralAdjoint, AdaptiveSearchSettings, ConditionalInvertibleNetwork, ConditionalVae,
         DensestFirst, DensityEnsemble, DirectRegression, InvertibleNetwork, LevenbergMarquardtSettings,
         MixtureDensityNetwork, NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, Precision, ProxyRecipe,
-        ProxySimulator, RefineWith, RegressionSettings, SavedModel, SequentialSurrogate, Surrogate, Tandem,
-        TemperedPosterior, TemperedSettings, TruncatedPrior, posterior_draws,
+        ProxySimulator, RefineWith, RegressionSettings, SavedModel, SequentialDensity, SequentialSurrogate,
+        Surrogate, Tandem, TemperedPosterior, TemperedSettings, TruncatedPrior, posterior_draws,
     };
 }

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 warnings.filterwarnings("ignore")
-from sbi.inference import NPE  # noqa: E402
+from sbi.inference import NLE, NPE  # noqa: E402, F401
 from sbi.utils import BoxUniform  # noqa: E402
 from sbi.utils.metrics import c2st  # noqa: E402
 
@@ -135,6 +135,12 @@ def measure(case, pairs, arguments):
         os.chdir(ROOT)
 
 
+def versions(threads):
+    """What a comparison is made with."""
+    versions = {name: importlib.metadata.version(name) for name in ["sbi", "torch"]}
+    return f"{versions}, {threads} threads, {platform.machine()}"
+
+
 def read(path):
     if not path.exists():
         return []
@@ -188,8 +194,7 @@ def main():
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out.resolve() / CSV
-    versions = {name: importlib.metadata.version(name) for name in ["sbi", "torch"]}
-    print(f"{versions}, {arguments.threads} threads, {platform.machine()}", file=sys.stderr)
+    print(versions(arguments.threads), file=sys.stderr)
     for pairs in arguments.pairs or [1000]:
         for case in arguments.case or CASES:
             for row in measure(case, pairs, arguments):

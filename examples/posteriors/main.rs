@@ -17,6 +17,7 @@
 mod cases;
 #[path = "../noisy/noise.rs"]
 mod noise;
+mod questions;
 #[path = "../noisy/surrogate.rs"]
 mod surrogate;
 
@@ -27,12 +28,11 @@ use std::time::Instant;
 use clap::Parser;
 use inverse::bench::{ResultFolder, StudyError, Table, exit_code, scientific};
 use inverse::core::InvalidArgument;
-use inverse::metrics::Mmd;
 use inverse::prelude::*;
-use ndarray::{Array2, Array3, Axis};
 use serde::Serialize;
 
 use cases::{CASES, Case};
+use questions::{Questions, exact_pairs, noisy_pairs};
 
 /// Methods, by the names that they are asked for.
 const METHODS: [&str; 5] = ["mdn", "mdn-ensemble", "cinn", "cinn-ensemble", "surrogate"];
@@ -80,47 +80,6 @@ struct Row {
     log_density: Option<f64>,
     log_density_error: Option<f64>,
     mmd: f64,
-}
-
-/// What every method of a case is asked and held against.
-struct Questions {
-    case: String,
-    measurements: Dataset,
-    /// Exact draws, (measurements, draws, `dim_x`).
-    reference: Array3<f64>,
-    scored: Dataset,
-}
-
-/// Pairs without noise, of a stream of that number.
-fn exact_pairs(
-    case: &Case,
-    count: usize,
-    streams: RandomStreams,
-    number: u64,
-) -> Result<Dataset, StudyError> {
-    Ok(Dataset::from_task(&*case.task, count, &mut streams.stream("noisy pairs", number))?)
-}
-
-/// Pairs with noise, of streams of that number.
-fn noisy_pairs(
-    case: &Case,
-    count: usize,
-    streams: RandomStreams,
-    number: u64,
-) -> Result<Dataset, StudyError> {
-    let exact = exact_pairs(case, count, streams, number)?;
-    Ok(exact.measured(&*case.noise, &mut streams.stream("noise", number))?)
-}
-
-/// Writes draws, (measurements, draws, `dim_x`), each as a pair with its measurement.
-fn save(folder: &Path, draws: &Array3<f64>, measurements: &Dataset) -> Result<(), StudyError> {
-    let (targets, each, width) = draws.dim();
-    let x = draws
-        .to_shape((targets * each, width))
-        .map_err(|error| InvalidArgument::new("draws", "rows", error))?;
-    let of_draw: Vec<usize> = (0..targets * each).map(|draw| draw / each).collect();
-    let y: Array2<f64> = measurements.y().select(Axis(0), &of_draw);
-    Ok(Dataset::new(x.to_owned(), y)?.save_npy(folder)?)
 }
 
 /// A model and how long its training took, in seconds.
@@ -175,7 +134,7 @@ fn row(
     name: String,
     (model, training_seconds): Trained<'_>,
     pairs: usize,
-    questions: &Questions,
+    (questions, scored): (&Questions, &Dataset),
     seed: u64,
     folder: &Path,
 ) -> Result<Row, StudyError> {
@@ -186,13 +145,8 @@ fn row(
     let draws = posterior_draws(&model, y, each, &mut rng)?;
     let seconds = started.elapsed().as_secs_f64();
     let designs = draws.designs().to_owned();
-    save(&folder.join(&name), &designs, &questions.measurements)?;
-    let log = model.log_density(questions.scored.x(), questions.scored.y())?;
-    let mut mmd = 0.0;
-    for (drawn, exact) in designs.outer_iter().zip(questions.reference.outer_iter()) {
-        let scale = exact.std_axis(Axis(0), 0.0);
-        mmd += Mmd::default().squared((&drawn / &scale).view(), (&exact / &scale).view())?;
-    }
+    questions.save_draws(&folder.join(&name), &designs)?;
+    let log = model.log_density(scored.x(), scored.y())?;
     Ok(Row {
         case: questions.case.clone(),
         pairs,
@@ -201,7 +155,7 @@ fn row(
         draws_seconds: seconds * 1000.0 / (each * y.nrows()) as f64,
         log_density: log.as_ref().and_then(|log| log.mean()),
         log_density_error: log.map(|log| log.std(1.0) / (log.len() as f64).sqrt()),
-        mmd: mmd / y.nrows() as f64,
+        mmd: questions.mmd(&designs)?,
     })
 }
 
@@ -234,19 +188,16 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
     for name in names {
         let folder = results.path().join(name);
         let case = Case::new(name, streams)?;
-        let measurements = noisy_pairs(&case, arguments.measurements, streams, 1)?;
-        let reference = case.posterior(measurements.y(), arguments.draws, streams)?;
-        measurements.save_npy(&folder.join("measurements"))?;
-        save(&folder.join("reference"), &reference, &measurements)?;
+        let questions = Questions::new(&case, arguments.measurements, arguments.draws, streams)?;
+        questions.save(&folder)?;
         let scored = noisy_pairs(&case, SCORED, streams, 2)?;
         scored.save_npy(&folder.join("scored"))?;
-        let questions = Questions { case: name.clone(), measurements, reference, scored };
         for pairs in &arguments.pairs {
             let folder = folder.join(pairs.to_string());
             noisy_pairs(&case, *pairs, streams, 0)?.save_npy(&folder.join("training"))?;
             for method in methods {
                 let (name, trained) = model(method, &case, *pairs, arguments)?;
-                rows.push(row(name, trained, *pairs, &questions, arguments.seed, &folder)?);
+                rows.push(row(name, trained, *pairs, (&questions, &scored), arguments.seed, &folder)?);
             }
         }
     }

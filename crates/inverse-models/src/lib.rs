@@ -93,6 +93,7 @@ mod regression_network;
 mod relabelling;
 mod relative_weights;
 mod saved_model;
+mod sequential_density;
 mod sequential_surrogate;
 mod standardized_data;
 mod starts;
@@ -131,6 +132,9 @@ pub use refinement::{RefineWith, Refined};
 pub use registry::{AnyMethod, any_method, method_by_name, method_names};
 pub use relabelling::Relabelling;
 pub use saved_model::{SavedModel, load};
+pub use sequential_density::{
+    DensityRounds, FirstDensity, NoisySimulator, SequentialDensity, SequentialError,
+};
 pub use sequential_surrogate::{FirstRound, SequentialDraws, SequentialRound, SequentialSurrogate};
 pub use starts::Starts;
 pub use state_dict::ImportError;

@@ -131,9 +131,7 @@ impl<P: Prior, M: InverseModel> TruncatedPrior<P, M> {
     /// # Errors
     /// As [`TruncatedPrior::new`]; also where the model is of another width than the first.
     pub fn narrowed(mut self, model: M, left_out: f64, rng: &mut dyn Rng) -> Result<Self, ProposeError> {
-        if !(LEAST_LEFT_OUT..=0.5).contains(&left_out) {
-            return Err(InvalidArgument::new("left_out", "a share from 1e-4 to a half", left_out).into());
-        }
+        check_left_out(left_out)?;
         let (found, expected) = ((model.dim_x(), model.dim_y()), (self.prior.domain().dim(), self.y.ncols()));
         if found != expected {
             let expected = format!("one of {expected:?} variables, x and y");
@@ -248,6 +246,13 @@ impl<P: Prior, M: InverseModel> TruncatedPrior<P, M> {
         }
         Ok((designs, trials))
     }
+}
+
+pub(crate) fn check_left_out(left_out: f64) -> Result<(), InvalidArgument> {
+    if (LEAST_LEFT_OUT..=0.5).contains(&left_out) {
+        return Ok(());
+    }
+    Err(InvalidArgument::new("left_out", "a share from 1e-4 to a half", left_out))
 }
 
 impl<P, M> fmt::Debug for TruncatedPrior<P, M> {

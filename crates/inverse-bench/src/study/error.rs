@@ -2,7 +2,7 @@
 
 use inverse_core::{DataError, FitError, InvalidArgument, ProposeError, SimulationError};
 use inverse_metrics::MetricError;
-use inverse_models::{ModelFileError, ProxyError};
+use inverse_models::{ModelFileError, ProxyError, SequentialError};
 use inverse_tasks::UnknownTask;
 use thiserror::Error;
 
@@ -33,6 +33,9 @@ pub enum StudyError {
     /// A proxy, or a posterior with it, could not be made.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// A measurement could not be explained in rounds.
+    #[error(transparent)]
+    Sequential(#[from] SequentialError),
     /// A metric could not be computed.
     #[error(transparent)]
     Metric(#[from] MetricError),
