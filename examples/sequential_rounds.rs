@@ -3,7 +3,7 @@
 //! `cargo run --release --example sequential_rounds [-- --task D3 --noise 0.01]`
 //!
 //! The first round draws designs from the prior, and serves all measurements. Each later one draws them for one measurement, from
-//! the prior cut down to the regions of highest density of the models before (`TruncatedPrior`), and trains a model anew on all
+//! the prior cut down to the regions of highest density of the models before (`SequentialDensity`), and trains a model anew on all
 //! pairs inside. `at once` spends as many simulations as all rounds of one measurement on the prior, for one model that knows every
 //! measurement. Both draw 5,000 designs of each new noisy measurement, and importance weights say how many draws of the posterior
 //! those are worth; they cost simulations, too, which are not counted.
@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use inverse::bench::{Progress, Study, StudyArguments, StudyError, Table, exit_code};
 use inverse::core::InvalidArgument;
+use inverse::models::noisy_simulator;
 use inverse::prelude::*;
 use ndarray::{ArrayView2, s};
 use quantile::quantile;
@@ -82,19 +83,16 @@ struct Case<'a> {
     arguments: &'a Arguments,
 }
 
-/// The model after all rounds, and the prior that the last one drew from.
-type Explained<'a, M> = (M, TruncatedPrior<&'a dyn Prior, M>);
-
 impl Case<'_> {
-    /// Pairs of some prior, measured with noise.
-    fn pairs(&self, task: &dyn Task, n: usize, index: u64) -> Result<Dataset, StudyError> {
-        let exact = Dataset::from_task(task, n, &mut self.streams.stream("rounds, pairs", index))?;
+    /// Pairs of the task's prior, measured with noise.
+    fn pairs(&self, n: usize, index: u64) -> Result<Dataset, StudyError> {
+        let exact = Dataset::from_task(self.task, n, &mut self.streams.stream("rounds, pairs", index))?;
         Ok(exact.measured(&self.noise, &mut self.streams.stream("rounds, noise", index))?)
     }
 
-    fn fit<M: Method>(&self, method: &M, pairs: &Dataset) -> Result<M::Model, StudyError> {
-        let mut context = FitContext::new(self.streams.seed()).with_device(self.device);
-        Ok(method.fit(pairs, &mut context)?)
+    /// The surroundings of a fit, or of a measurement's rounds, with streams of their own.
+    fn context(&self, index: u64) -> FitContext<'static> {
+        FitContext::new(self.streams.family("rounds", index).seed()).with_device(self.device)
     }
 
     /// How many draws of the posterior of `y` the model's are worth.
@@ -104,57 +102,31 @@ impl Case<'_> {
         Ok(weights.effective_sample_sizes()[0])
     }
 
-    /// Explains one measurement, after a first round that knows nothing of it.
-    fn in_rounds<M: Method>(
-        &self,
-        method: &M,
-        first: (&Dataset, M::Model),
-        y: ArrayView2<'_, f64>,
-        measurement: usize,
-    ) -> Result<Explained<'_, M::Model>, StudyError> {
-        let index = |round: usize| (100 * (measurement + 1) + round) as u64;
-        let mut region_stream = self.streams.stream("rounds, region", measurement as u64);
-        let (mut pairs, model) = (first.0.clone(), first.1);
-        let mut prior =
-            TruncatedPrior::new(self.task.prior(), model, y, self.arguments.left_out, &mut region_stream)?;
-        let mut round = 1;
-        loop {
-            let near = SimulatedTask::new(self.task.name(), self.task, &prior)?;
-            let new = self.pairs(&near, first.0.len(), index(round))?;
-            // Those of earlier rounds that lie inside are of this prior, too.
-            let inside = prior.contains(pairs.x())?;
-            let kept: Vec<usize> = (0..inside.len()).filter(|row| inside[*row]).collect();
-            pairs = if kept.is_empty() { new } else { pairs.select(&kept)?.joined(&new)? };
-            let model = self.fit(method, &pairs)?;
-            round += 1;
-            if round >= self.arguments.rounds {
-                return Ok((model, prior));
-            }
-            prior = prior.narrowed(model, self.arguments.left_out, &mut region_stream)?;
-        }
-    }
-
-    fn rows<M: Method<Model: Clone>>(&self, method: &M, label: &str) -> Result<Vec<Row>, StudyError> {
-        let progress = Progress::new(format!("{}, {label}", self.task.name()), self.arguments.study.quiet);
-        progress.stage(self.arguments.measurements, "measurements explained in rounds");
-        let new = self.pairs(self.task, self.arguments.measurements, u64::MAX)?;
-        let at_once = self.fit(method, &self.pairs(self.task, self.arguments.simulations, u64::MAX - 1)?)?;
-        let each = self.arguments.simulations / self.arguments.rounds;
-        let first = self.pairs(self.task, each, 0)?;
-        let first_model = self.fit(method, &first)?;
+    fn rows<M: Method<Model: Clone> + Clone>(&self, method: &M, label: &str) -> Result<Vec<Row>, StudyError> {
+        let Arguments { simulations, rounds, measurements, left_out, ref study, .. } = *self.arguments;
+        let progress = Progress::new(format!("{}, {label}", self.task.name()), study.quiet);
+        progress.stage(measurements, "measurements explained in rounds");
+        let new = self.pairs(measurements, 0)?;
+        let at_once = method.fit(&self.pairs(simulations, 1)?, &mut self.context(0))?;
+        let in_rounds =
+            SequentialDensity { method: method.clone(), each: simulations / rounds, rounds, left_out };
+        let prior = self.task.prior();
+        let mut simulate = noisy_simulator(self.task, &self.noise);
+        let first = in_rounds.first_round(prior, &mut simulate, &mut self.context(1))?;
         let mut rows = Vec::new();
         for measurement in 0..new.len() {
             let own = s![measurement..=measurement, ..];
             let (x, y) = (new.x().slice_move(own), new.y().slice_move(own));
-            let (model, prior) = self.in_rounds(method, (&first, first_model.clone()), y, measurement)?;
+            let mut context = self.context(2 + measurement as u64);
+            let last = in_rounds.explain(prior, &mut simulate, &first, y.row(0), &mut context)?;
             rows.push(Row {
                 task: self.task.name().to_owned(),
                 method: label.to_owned(),
                 measurement,
                 effective_at_once: self.effective(&at_once, y)?,
-                effective_in_rounds: self.effective(&model, y)?,
-                region: prior.acceptance_rate(),
-                holds_the_design: prior.contains(x)?[0],
+                effective_in_rounds: self.effective(&last.model, y)?,
+                region: last.region.acceptance_rate(),
+                holds_the_design: last.region.contains(x)?[0],
             });
             progress.advance(1);
         }

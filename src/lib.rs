@@ -41,8 +41,9 @@ pub mod prelude {
     pub use inverse_models::{
         AdaptiveNeuralAdjoint, AdaptiveSearchSettings, ConditionalInvertibleNetwork, ConditionalVae,
         DensestFirst, DensityEnsemble, DirectRegression, InvertibleNetwork, LevenbergMarquardtSettings,
-        MixtureDensityNetwork, NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, Precision, ProxyRecipe,
-        ProxySimulator, RefineWith, RegressionSettings, SavedModel, SequentialDensity, SequentialSurrogate,
-        Surrogate, Tandem, TemperedPosterior, TemperedSettings, TruncatedPrior, posterior_draws,
+        MixtureDensityNetwork, NearestNeighbor, NeuralAdjoint, NeuralAdjointModel, NeuralLikelihood,
+        Precision, ProxyRecipe, ProxySimulator, RefineWith, RegressionSettings, SavedModel,
+        SequentialDensity, SequentialSurrogate, Surrogate, Tandem, TemperedPosterior, TemperedSettings,
+        TruncatedPrior, posterior_draws,
     };
 }

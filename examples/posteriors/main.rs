@@ -1,9 +1,9 @@
-//! Posteriors of noisy measurements: what MDN, cINN, their ensembles and a surrogate's posterior draw, beside exact draws.
+//! Posteriors of noisy measurements: what MDN, cINN, their ensembles, a learnt likelihood and a surrogate draw, beside exact draws.
 //!
 //! `cargo run --release --example posteriors [-- --case two-moons --pairs 1000 --method surrogate]`
 //!
 //! Each method trains on few pairs, and draws designs for new measurements. Rejection draws from the same posteriors exactly.
-//! MDN and cINN learn from outputs with noise, and nothing else of it; the surrogate learns from the same designs' exact outputs,
+//! MDN, cINN and the likelihood, an MDN too, learn from outputs with noise, and nothing else of it; the surrogate learns from the same designs' exact outputs,
 //! and the noise's law is known. Columns:
 //!
 //! * seconds of the training, and of a thousand draws for one measurement, on the clock;
@@ -35,7 +35,7 @@ use cases::{CASES, Case};
 use questions::{Questions, exact_pairs, noisy_pairs};
 
 /// Methods, by the names that they are asked for.
-const METHODS: [&str; 5] = ["mdn", "mdn-ensemble", "cinn", "cinn-ensemble", "surrogate"];
+const METHODS: [&str; 6] = ["mdn", "mdn-ensemble", "cinn", "cinn-ensemble", "likelihood", "surrogate"];
 
 /// New pairs whose density is a method's score.
 const SCORED: usize = 2000;
@@ -116,6 +116,12 @@ fn model<'a>(
         "cinn-ensemble" => {
             let ensemble = DensityEnsemble { method: cinn, members };
             (format!("{members} cINN"), trained(&ensemble, &data()?, seed)?)
+        }
+        "likelihood" => {
+            let (data, started) = (data()?, Instant::now());
+            let method = NeuralLikelihood::for_posteriors(pairs);
+            let posterior = method.fit(&data, case.task.prior(), &mut FitContext::new(seed))?;
+            ("likelihood".into(), (Box::new(posterior), started.elapsed().as_secs_f64()))
         }
         "surrogate" => {
             let exact = exact_pairs(case, pairs, streams, 0)?;

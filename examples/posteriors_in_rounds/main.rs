@@ -27,11 +27,10 @@ use std::time::Instant;
 
 use clap::Parser;
 use inverse::bench::{ResultFolder, StudyError, Table, exit_code, scientific};
-use inverse::core::{InvalidArgument, SimulationError};
-use inverse::models::{NoisySimulator, ProxyRecipe};
+use inverse::core::InvalidArgument;
+use inverse::models::{ProxyRecipe, noisy_simulator};
 use inverse::prelude::*;
-use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis};
-use rand::Rng;
+use ndarray::{Array2, Array3, ArrayView1, Axis};
 use serde::Serialize;
 
 use cases::{CASES, Case};
@@ -111,27 +110,21 @@ impl Rounds<'_> {
     /// Draws of one measurement's posterior, (`draws`, `dim_x`), by a density model.
     fn by_density<M: Method<Model: Clone>>(
         &self,
-        method: &M,
+        method: M,
         y: ArrayView1<'_, f64>,
         seed: u64,
-    ) -> Result<Array2<f64>, StudyError>
-    where
-        M: Clone,
-    {
+    ) -> Result<Array2<f64>, StudyError> {
         let Case { task, noise } = self.case;
-        let mut measured = |x: ArrayView2<'_, f64>, rng: &mut dyn Rng| -> Result<_, SimulationError> {
-            Ok(noise.measure(task.simulate(x)?.view(), rng)?)
-        };
-        let simulate: &mut NoisySimulator<'_> = &mut measured;
+        let mut simulate = noisy_simulator(task, noise);
         let rounds = SequentialDensity {
-            method: method.clone(),
+            method,
             each: self.each(),
             rounds: self.arguments.rounds,
             left_out: LEFT_OUT,
         };
         let mut context = FitContext::new(seed);
-        let first = rounds.first_round(task.prior(), simulate, &mut context)?;
-        let last = rounds.explain(task.prior(), simulate, &first, y, &mut context)?;
+        let first = rounds.first_round(task.prior(), &mut simulate, &mut context)?;
+        let last = rounds.explain(task.prior(), &mut simulate, &first, y, &mut context)?;
         let draws = last.draw(self.arguments.draws, &mut RandomStreams::new(seed).stream("draws", 0))?;
         Ok(draws.designs().index_axis(Axis(0), 0).to_owned())
     }
@@ -169,10 +162,10 @@ impl Rounds<'_> {
             (MixtureDensityNetwork::for_posteriors(), ConditionalInvertibleNetwork::for_posteriors());
         let seed = self.seed(measurement);
         match method {
-            "mdn" => self.by_density(&mdn, y, seed),
-            "mdn-ensemble" => self.by_density(&DensityEnsemble { method: mdn, members: MEMBERS }, y, seed),
-            "cinn" => self.by_density(&cinn, y, seed),
-            "cinn-ensemble" => self.by_density(&DensityEnsemble { method: cinn, members: MEMBERS }, y, seed),
+            "mdn" => self.by_density(mdn, y, seed),
+            "mdn-ensemble" => self.by_density(DensityEnsemble { method: mdn, members: MEMBERS }, y, seed),
+            "cinn" => self.by_density(cinn, y, seed),
+            "cinn-ensemble" => self.by_density(DensityEnsemble { method: cinn, members: MEMBERS }, y, seed),
             "surrogate" => self.by_surrogate(y, seed),
             _ => Err(InvalidArgument::new("method", METHODS.join(", "), method).into()),
         }
@@ -223,8 +216,8 @@ fn measure(folder: &Path, arguments: &Arguments, streams: RandomStreams) -> Resu
     };
     let case = Case::new(case, streams)?;
     let designs = Dataset::load_npy(folder)?;
-    let exact = case.task.simulate(designs.x())?;
-    let y = case.noise.measure(exact.view(), &mut streams.stream("measured designs", arguments.stream))?;
+    let mut rng = streams.stream("measured designs", arguments.stream);
+    let y = noisy_simulator(&*case.task, &*case.noise)(designs.x(), &mut rng)?;
     Ok(Dataset::new(designs.x().to_owned(), y)?.save_npy(folder)?)
 }
 
@@ -233,7 +226,7 @@ fn run(arguments: &Arguments) -> Result<(), StudyError> {
     if let Some(folder) = &arguments.measure {
         return measure(folder, arguments, streams);
     }
-    if arguments.simulations % arguments.rounds != 0 {
+    if !arguments.simulations.is_multiple_of(arguments.rounds) {
         let expected = format!("a multiple of {} rounds", arguments.rounds);
         return Err(InvalidArgument::new("simulations", expected, arguments.simulations).into());
     }

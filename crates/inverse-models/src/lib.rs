@@ -79,6 +79,7 @@ mod network_jacobian;
 mod neural_adjoint;
 mod neural_adjoint_file;
 mod neural_adjoint_presets;
+mod neural_likelihood;
 pub mod nn;
 mod posterior_draws;
 pub mod presets;
@@ -125,6 +126,7 @@ pub use mdn::{MixtureDensityNetwork, MixtureDensityNetworkModel};
 pub use measurement_encoder::MeasurementEncoder;
 pub use nearest_neighbor::{NearestNeighbor, NearestNeighborModel};
 pub use neural_adjoint::{NeuralAdjoint, NeuralAdjointModel};
+pub use neural_likelihood::{NeuralLikelihood, NeuralLikelihoodModel};
 pub use posterior_draws::posterior_draws;
 pub use proxy::{ProxyError, ProxyRecipe, SimulatedDesigns};
 pub use proxy_simulator::{ProxyErrors, ProxyReport, ProxySimulator};
@@ -133,7 +135,7 @@ pub use registry::{AnyMethod, any_method, method_by_name, method_names};
 pub use relabelling::Relabelling;
 pub use saved_model::{SavedModel, load};
 pub use sequential_density::{
-    DensityRounds, FirstDensity, NoisySimulator, SequentialDensity, SequentialError,
+    DensityRounds, FirstDensity, NoisySimulator, SequentialDensity, SequentialError, noisy_simulator,
 };
 pub use sequential_surrogate::{FirstRound, SequentialDraws, SequentialRound, SequentialSurrogate};
 pub use starts::Starts;

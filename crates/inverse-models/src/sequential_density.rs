@@ -1,8 +1,8 @@
 //! The posterior of one measurement in rounds: a model of p(x | y) says where to simulate, and learns from that.
 
 use inverse_core::{
-    DataError, Dataset, FitContext, FitError, InvalidArgument, InverseModel, LARGEST_PAIRS, Method, Prior,
-    Proposals, ProposeError, SimulationError, check_matrix, check_request,
+    DataError, Dataset, FitContext, FitError, InvalidArgument, InverseModel, LARGEST_PAIRS, MeasurementNoise,
+    Method, Prior, Proposals, ProposeError, SimulationError, Simulator, check_matrix, check_request,
 };
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::Rng;
@@ -41,11 +41,36 @@ pub enum SequentialError {
     Propose(#[from] ProposeError),
 }
 
-/// One measurement of each design, (n, `dim_y`), noise included; a row of NaN where there is no answer.
-///
-/// * designs, (n, `dim_x`), and what noise is drawn from
+/// What measures designs, (n, `dim_x`): one measurement of each, (n, `dim_y`), noise included; a row of NaN where there is no answer.
+/// Its noise is drawn from the second argument.
 pub type NoisySimulator<'a> =
     dyn FnMut(ArrayView2<'_, f64>, &mut dyn Rng) -> Result<Array2<f64>, SimulationError> + 'a;
+
+/// A simulator and its noise, as what [`SequentialDensity`] asks; designs without an exact answer have none with noise.
+///
+/// Its errors are the simulator's, and the noise's where that is of another width.
+pub fn noisy_simulator<'a>(
+    simulator: &'a dyn Simulator,
+    noise: &'a dyn MeasurementNoise,
+) -> impl FnMut(ArrayView2<'_, f64>, &mut dyn Rng) -> Result<Array2<f64>, SimulationError> + 'a {
+    |x, rng| {
+        let mut y = simulator.simulate(x)?;
+        let rows = finite_rows(&y);
+        let measured = noise.measure(y.select(Axis(0), &rows).view(), rng)?;
+        if measured.dim() != (rows.len(), y.ncols()) {
+            let expected = format!("measurements of shape {:?}", (rows.len(), y.ncols()));
+            return Err(InvalidArgument::new("noise", expected, format!("{:?}", measured.dim())).into());
+        }
+        for (row, measured) in rows.into_iter().zip(measured.rows()) {
+            y.row_mut(row).assign(&measured);
+        }
+        Ok(y)
+    }
+}
+
+fn finite_rows(y: &Array2<f64>) -> Vec<usize> {
+    (0..y.nrows()).filter(|row| y.row(*row).iter().all(|value| value.is_finite())).collect()
+}
 
 /// The posterior p(x | y) of one measurement, where nothing is known of its noise but draws.
 ///
@@ -211,7 +236,7 @@ fn answered(
         let found = format!("{:?}", y.dim());
         return Err(InvalidArgument::new("simulate", format!("answers of shape {expected:?}"), found).into());
     }
-    let rows: Vec<usize> = (0..y.nrows()).filter(|row| y.row(*row).iter().all(|y| y.is_finite())).collect();
+    let rows = finite_rows(&y);
     if rows.is_empty() {
         return Err(InvalidArgument::new("simulate", "an answer to any design", "none").into());
     }

@@ -47,7 +47,7 @@ impl Default for TemperedSettings {
 }
 
 impl TemperedSettings {
-    fn validate(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn validate(&self) -> Result<(), InvalidArgument> {
         if !(16..=LARGEST_PAIRS).contains(&self.particles) {
             let expected = format!("16 to {LARGEST_PAIRS}");
             return Err(InvalidArgument::new("particles", expected, self.particles));
@@ -161,7 +161,12 @@ impl<T: Task, N: MeasurementNoise> TemperedPosterior<T, N> {
         if task.prior().log_density(none.view()).is_none() {
             return Err(InvalidArgument::new("task", "one whose prior has a density", task.name()).into());
         }
-        Ok(Self { task, noise, settings })
+        Ok(Self::of_parts(task, noise, settings))
+    }
+
+    /// Unchecked: measurements are as wide as the noise's, and so may the simulator's answers be of another width.
+    pub(crate) fn of_parts(task: T, noise: N, settings: TemperedSettings) -> Self {
+        Self { task, noise, settings }
     }
 
     /// The task whose simulator is asked.
@@ -192,7 +197,7 @@ impl<T: Task, N: MeasurementNoise> TemperedPosterior<T, N> {
         n: usize,
         rng: &mut dyn Rng,
     ) -> Result<TemperedDraws, ProposeError> {
-        check_request(y, self.task.dim_y(), n, LARGEST_PAIRS)?;
+        check_request(y, self.noise.dim_y(), n, LARGEST_PAIRS)?;
         let mut designs = Array3::zeros((y.nrows(), n, self.task.dim_x()));
         let mut log_density = Array2::zeros((y.nrows(), n));
         let (mut log_evidence, mut simulations) = (Vec::new(), Vec::new());
@@ -292,7 +297,7 @@ impl<T: Task, N: MeasurementNoise> InverseModel for TemperedPosterior<T, N> {
     }
 
     fn dim_y(&self) -> usize {
-        self.task.dim_y()
+        self.noise.dim_y()
     }
 
     fn propose(
