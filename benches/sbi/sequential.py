@@ -26,7 +26,7 @@ import torch
 
 from compare import CASES, ROOT, NLE, NPE, c2st_mean, load, prior, versions
 
-OURS = ["mdn", "mdn-ensemble", "cinn", "cinn-ensemble", "surrogate"]
+OURS = ["mdn", "mdn-ensemble", "cinn", "cinn-ensemble", "likelihood", "surrogate"]
 THEIRS = {"snpe": NPE, "snle": NLE}
 CSV = "sequential.csv"
 COLUMNS = ["case", "simulations", "rounds", "seed", "measurements", "method", "seconds", "c2st", "largest_c2st"]

@@ -5,7 +5,7 @@
 //! The cases of the example `posteriors`, whose posteriors rejection draws exactly. Each measurement has so many simulations for itself, in
 //! rounds of as many each; the first is of the prior, and later ones are where the rounds before say. MDN and cINN (`SequentialDensity`)
 //! learn from outputs with noise, and nothing else of it; the surrogate (`SequentialSurrogate`) learns from exact outputs, and the noise's
-//! law is known. Columns:
+//! law is known. The likelihood (`NeuralLikelihood`) has no rounds: it learns from as many simulations of the prior, with noise. Columns:
 //!
 //! * seconds of a measurement, its simulations and draws included, on the clock;
 //! * MMD² between draws and exact draws, in units of the exact draws' deviations, a mean over the measurements.
@@ -34,10 +34,10 @@ use ndarray::{Array2, Array3, ArrayView1, Axis};
 use serde::Serialize;
 
 use cases::{CASES, Case};
-use questions::Questions;
+use questions::{Questions, noisy_pairs};
 
 /// Methods, by the names that they are asked for.
-const METHODS: [&str; 5] = ["mdn", "mdn-ensemble", "cinn", "cinn-ensemble", "surrogate"];
+const METHODS: [&str; 6] = ["mdn", "mdn-ensemble", "cinn", "cinn-ensemble", "likelihood", "surrogate"];
 
 /// Members of an ensemble.
 const MEMBERS: usize = 5;
@@ -129,7 +129,18 @@ impl Rounds<'_> {
         Ok(draws.designs().index_axis(Axis(0), 0).to_owned())
     }
 
-    /// The same by a surrogate.
+    /// The same by a likelihood that is learnt from as many simulations of the prior.
+    fn at_once(&self, y: ArrayView1<'_, f64>, seed: u64) -> Result<Array2<f64>, StudyError> {
+        let (simulations, streams) = (self.arguments.simulations, RandomStreams::new(seed));
+        let pairs = noisy_pairs(self.case, simulations, streams, 0)?;
+        let method = NeuralLikelihood::for_posteriors(simulations);
+        let posterior = method.fit(&pairs, self.case.task.prior(), &mut FitContext::new(seed))?;
+        let mut rng = streams.stream("draws", 0);
+        let draws = posterior.propose(y.insert_axis(Axis(0)), self.arguments.draws, &mut rng)?;
+        Ok(draws.designs().index_axis(Axis(0), 0).to_owned())
+    }
+
+    /// The same in rounds of a surrogate.
     fn by_surrogate(&self, y: ArrayView1<'_, f64>, seed: u64) -> Result<Array2<f64>, StudyError> {
         let Case { task, noise } = self.case;
         let method = SequentialSurrogate {
@@ -166,6 +177,7 @@ impl Rounds<'_> {
             "mdn-ensemble" => self.by_density(DensityEnsemble { method: mdn, members: MEMBERS }, y, seed),
             "cinn" => self.by_density(cinn, y, seed),
             "cinn-ensemble" => self.by_density(DensityEnsemble { method: cinn, members: MEMBERS }, y, seed),
+            "likelihood" => self.at_once(y, seed),
             "surrogate" => self.by_surrogate(y, seed),
             _ => Err(InvalidArgument::new("method", METHODS.join(", "), method).into()),
         }

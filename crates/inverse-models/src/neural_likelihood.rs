@@ -85,7 +85,7 @@ impl<M: Method> NeuralLikelihood<M> {
     ///
     /// # Errors
     /// [`FitError::InvalidArgument`] where a setting is out of range, `prior` is of another width than the designs or has no density, or
-    /// the method's model has none; otherwise as [`Method::fit`].
+    /// the method's model has none; otherwise as [`Method::fit`], whose errors call measurements designs, and designs measurements.
     pub fn fit<P: Prior>(
         &self,
         data: &Dataset,
@@ -194,7 +194,7 @@ impl<P: Prior> Simulator for DesignsThemselves<P> {
 }
 
 impl<P: Prior> Task for DesignsThemselves<P> {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "designs"
     }
 
