@@ -92,25 +92,24 @@ impl<M: Method> NeuralLikelihood<M> {
         prior: P,
         context: &mut FitContext<'_>,
     ) -> Result<NeuralLikelihoodModel<P, M::Model>, FitError> {
-        let (dim_x, found) = (data.x().ncols(), prior.domain().dim());
-        if found != dim_x {
-            return Err(
-                InvalidArgument::new("prior", format!("{dim_x} variables, as the data's"), found).into()
-            );
-        }
+        check_prior(&prior, data.x().ncols())?;
         self.tempered.validate()?;
-        if prior.log_density(Array2::zeros((0, dim_x)).view()).is_none() {
-            return Err(InvalidArgument::new("prior", "one with a density", "none").into());
-        }
         let swapped = Dataset::new(data.y().to_owned(), data.x().to_owned())
             .map_err(|error| InvalidArgument::new("data", "pairs of finite numbers", error))?;
         let model = self.method.fit(&swapped, context)?;
-        check_density(&model).map_err(argument)?;
-        let likelihood = LearntLikelihood { model };
-        let designs = DesignsThemselves { prior };
-        Ok(NeuralLikelihoodModel {
-            posterior: TemperedPosterior::of_parts(designs, likelihood, self.tempered.clone()),
-        })
+        Ok(NeuralLikelihoodModel::new(prior, model, self.tempered.clone())?)
+    }
+}
+
+/// Whether designs of that many variables can be drawn from a posterior with this prior.
+fn check_prior(prior: &dyn Prior, dim_x: usize) -> Result<(), InvalidArgument> {
+    let found = prior.domain().dim();
+    if found != dim_x {
+        return Err(InvalidArgument::new("prior", format!("{dim_x} variables, as the designs"), found));
+    }
+    match prior.log_density(Array2::zeros((0, dim_x)).view()) {
+        Some(_) => Ok(()),
+        None => Err(InvalidArgument::new("prior", "one with a density", "none")),
     }
 }
 
@@ -120,11 +119,27 @@ pub struct NeuralLikelihoodModel<P, M> {
 }
 
 impl<P: Prior, M: InverseModel> NeuralLikelihoodModel<P, M> {
+    /// The posterior by a likelihood that is there already: one that was loaded, or taken from a fit with another prior.
+    ///
+    /// * `prior`: p(x), of continuous variables with a density
+    /// * `model`: p̂(y | x), whose designs are measurements, and whose targets are designs
+    ///
+    /// # Errors
+    /// [`InvalidArgument`] where a setting is out of range, `prior` is of another width than the model's targets or has no density, or `model`
+    /// has none.
+    pub fn new(prior: P, model: M, tempered: TemperedSettings) -> Result<Self, InvalidArgument> {
+        check_prior(&prior, model.dim_y())?;
+        tempered.validate()?;
+        check_density(&model).map_err(argument)?;
+        let (designs, likelihood) = (DesignsThemselves { prior }, LearntLikelihood { model });
+        Ok(Self { posterior: TemperedPosterior::of_parts(designs, likelihood, tempered) })
+    }
+
     /// `n` draws of the posterior of each measurement, and its evidence, as far as the likelihood was learnt: as
     /// [`TemperedPosterior::draw`]; `simulations` are evaluations of the likelihood here.
     ///
     /// # Errors
-    /// As there.
+    /// As there, where `task` is the prior, and `noise` the likelihood.
     pub fn draw(
         &self,
         y: ArrayView2<'_, f64>,

@@ -77,7 +77,8 @@ fn finite_rows(y: &Array2<f64>) -> Vec<usize> {
 /// The first round's designs are of the prior, and teach a model that serves any measurement. Each later round draws designs from
 /// the prior inside that model's [region](TruncatedPrior) of highest density for one measurement, and trains a model anew on all
 /// pairs inside (truncated sequential posterior estimation: Deistler, Goncalves and Macke 2022). Where the noise's law is known,
-/// [`SequentialSurrogate`](crate::SequentialSurrogate) takes fewer simulations.
+/// [`SequentialSurrogate`](crate::SequentialSurrogate) takes fewer simulations; where it is not, but simple, a
+/// [`NeuralLikelihood`](crate::NeuralLikelihood) may need no rounds.
 ///
 /// ```
 /// use inverse_core::{BoxPrior, FitContext, RandomStreams};
