@@ -7,9 +7,10 @@
 
 For each case, the example `posteriors` trains this library's methods and writes all pairs and draws; `sbi` then trains its
 neural posterior estimation with default settings on the same pairs, with as many threads, and draws for the same
-measurements; `nle` is its neural likelihood estimation, by a MAF, whose draws are a Markov chain's. All are held against exact draws by sbi's classifier two-sample test (C2ST), which is 0.5 where a classifier
-cannot tell two samples apart, and 1 where it always can. Results that the folder has stay in it, unless they are measured
-again; the tables show means over the seeds that it has.
+measurements; `nle` is its neural likelihood estimation, by a MAF, whose draws are a Markov chain's. All are held against
+exact draws by sbi's classifier two-sample test (C2ST), which is 0.5 where a classifier cannot tell two samples apart, and 1
+where it always can. Results that the folder has stay in it, unless they are measured again; the tables show means over the
+seeds that it has.
 """
 
 import argparse
@@ -158,17 +159,23 @@ def number(value):
     return "" if value == "" else f"{float(value):.4g}"
 
 
-def write(path, rows):
-    """Replaces the file in one step."""
-    rows.sort(key=lambda row: (int(row["pairs"]), CASES.index(row["case"]), int(row["seed"])))
+def write(path, rows, order, columns, keys):
+    """Replaces the file in one step.
+
+    `order` is what its lines are sorted by; numbers but those of the keys have four digits.
+    """
     beside = path.with_suffix(".new")
     with open(beside, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        for row in rows:
-            numbers = {name: number(row[name]) for name in COLUMNS if name not in KEYS}
+        for row in sorted(rows, key=order):
+            numbers = {name: number(row[name]) for name in columns if name not in keys}
             writer.writerow({**row, **numbers})
     beside.replace(path)
+
+
+def order(row):
+    return int(row["pairs"]), CASES.index(row["case"]), int(row["seed"])
 
 
 def table(rows, column, digits):
@@ -205,7 +212,7 @@ def main():
             for row in measure(case, pairs, arguments):
                 key = [str(row[name]) for name in KEYS]
                 kept = [old for old in read(path) if [old[name] for name in KEYS] != key]
-                write(path, [*kept, row])
+                write(path, [*kept, row], order, COLUMNS, KEYS)
                 print(f"{case}, {pairs} pairs: {row['method']}", file=sys.stderr, flush=True)
     rows = read(path)
     for column, digits in zip(COLUMNS[4:], [2, 4, 2, 2]):

@@ -5,11 +5,12 @@
     benches/sbi/install.sh FOLDER
     FOLDER/bin/python benches/sbi/sequential.py --out docs/results/sbi [--case two-moons] [--rounds 4] [--method snpe]
 
-Each measurement has as many simulations for itself, in as many rounds. The example `posteriors_in_rounds` explains them by this
-library's methods; `sbi` then explains the same ones by its sequential neural posterior estimation (`snpe`: NPE with a proposal, which is
-NPE-C) and sequential neural likelihood estimation (`snle`: NLE), with default settings, from simulations of its own by the same simulator.
-Both are held against exact draws by sbi's classifier two-sample test (C2ST), which is 0.5 where a classifier cannot tell two samples
-apart, and 1 where it always can. Results that the folder has stay in it, unless they are measured again.
+Each measurement has as many simulations for itself, in as many rounds. The example `posteriors_in_rounds` explains them by
+this library's methods; `sbi` then explains the same ones by its sequential neural posterior estimation (`snpe`: NPE with a
+proposal, which is NPE-C) and sequential neural likelihood estimation (`snle`: NLE), with default settings, from simulations
+of its own by the same simulator. Both are held against exact draws by sbi's classifier two-sample test (C2ST), which is 0.5
+where a classifier cannot tell two samples apart, and 1 where it always can. Results that the folder has stay in it, unless
+they are measured again.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compare import CASES, ROOT, NLE, NPE, c2st_mean, load, prior, versions
+from compare import CASES, ROOT, NLE, NPE, c2st_mean, load, prior, read, versions, write
 
 OURS = ["mdn", "mdn-ensemble", "cinn", "cinn-ensemble", "likelihood", "surrogate"]
 THEIRS = {"snpe": NPE, "snle": NLE}
@@ -93,9 +94,10 @@ def rows(case, arguments):
             yield {**key, "method": method, "seconds": seconds[method], **scores(draws, reference)}
         for method in [method for method in THEIRS if method in arguments.method]:
             started = time.perf_counter()
-            draws = [in_rounds(method, case, y, number, reference.shape[1], arguments) for number, y in enumerate(measured)]
-            each = (time.perf_counter() - started) / len(measured)
-            yield {**key, "method": f"sbi, {method.upper()}", "seconds": each, **scores(draws, reference)}
+            each = reference.shape[1]
+            draws = [in_rounds(method, case, y, number, each, arguments) for number, y in enumerate(measured)]
+            seconds = (time.perf_counter() - started) / len(measured)
+            yield {**key, "method": f"sbi, {method.upper()}", "seconds": seconds, **scores(draws, reference)}
         os.chdir(ROOT)
 
 
@@ -104,24 +106,8 @@ def scores(draws, reference):
     return {"c2st": float(np.mean(of_each)), "largest_c2st": max(of_each)}
 
 
-def read(path):
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path, rows):
-    """Replaces the file in one step."""
-    rows.sort(key=lambda row: (CASES.index(row["case"]), int(row["simulations"]), int(row["rounds"]), int(row["seed"])))
-    beside = path.with_suffix(".new")
-    with open(beside, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            numbers = {name: f"{float(row[name]):.4g}" for name in ["seconds", "c2st", "largest_c2st"]}
-            writer.writerow({**row, **numbers})
-    beside.replace(path)
+def order(row):
+    return CASES.index(row["case"]), int(row["simulations"]), int(row["rounds"]), int(row["seed"])
 
 
 def table(rows, column, digits):
@@ -159,7 +145,7 @@ def main():
         for row in rows(case, arguments):
             key = [str(row[name]) for name in KEYS]
             kept = [old for old in read(path) if [old[name] for name in KEYS] != key]
-            write(path, [*kept, row])
+            write(path, [*kept, row], order, COLUMNS, KEYS)
             print(f"{case}: {row['method']}", file=sys.stderr, flush=True)
     for column, digits in [("seconds", 1), ("c2st", 2), ("largest_c2st", 2)]:
         print(f"\n{column}\n")
