@@ -69,6 +69,11 @@ impl BlockShape {
         (index / self.beside(), index % self.beside())
     }
 
+    /// Which block lies at a place.
+    pub(super) fn index(self, chunk: usize, beside: usize) -> usize {
+        chunk * self.beside() + beside
+    }
+
     /// Features of a chunk that mean something.
     pub(super) fn features_of(self, chunk: usize) -> usize {
         PANEL.min(self.features - chunk * PANEL)

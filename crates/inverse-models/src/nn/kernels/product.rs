@@ -9,6 +9,22 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::panels::{PANEL, PanelMatrix, PanelRow, TILE};
 
+/// Does something for each row of sums, or for each register of a row, up to the count.
+///
+/// A macro that writes each of them out: where a loop's index is no constant when the compiler decides what lies in
+/// registers, the sums lie in memory.
+macro_rules! each {
+    (row < $count:ident, |$index:ident| $body:expr) => { each!($count, $index, $body, 0 1 2 3 4 5 6 7) };
+    (register < $count:ident, |$index:ident| $body:expr) => { each!($count, $index, $body, 0 1 2) };
+    ($count:ident, $index:ident, $body:expr, $($value:literal)*) => {
+        $(if $value < $count {
+            let $index: usize = $value;
+            $body
+        })*
+    };
+}
+pub(super) use each;
+
 /// What the sums of a product start from.
 #[derive(Clone, Copy)]
 pub(super) enum Start<'a> {
@@ -144,10 +160,12 @@ pub(super) fn store<S: Simd, const M: usize, const V: usize>(
     column: usize,
     out: &mut [PanelRow],
 ) {
-    for (row, sums) in out.iter_mut().zip(sums) {
-        let (registers, _) = S::as_mut_simd_f32s(&mut row.0[column..]);
-        registers[..V].copy_from_slice(sums);
-    }
+    let Some(out) = out.first_chunk_mut::<M>() else { return };
+    each!(row < M, |row| {
+        let (registers, _) = S::as_mut_simd_f32s(&mut out[row].0[column..]);
+        let Some(registers) = registers.first_chunk_mut::<V>() else { return };
+        *registers = sums[row];
+    });
 }
 
 impl Pieces for Panel<'_> {
@@ -155,14 +173,14 @@ impl Pieces for Panel<'_> {
     fn piece<S: Simd, const M: usize, const V: usize>(&mut self, simd: S, first: usize, column: usize) {
         let out = &mut self.out[first..first + M];
         let mut sums = [[simd.splat_f32s(0.0); V]; M];
-        for (sums, own) in sums.iter_mut().zip(&*out) {
+        each!(row < M, |row| {
             let start = match self.start {
                 Start::Row(start) => start,
-                Start::Own => own,
+                Start::Own => &out[row],
             };
             let Some(start) = registers::<S, V>(start, column) else { return };
-            sums.iter_mut().zip(start).for_each(|(sum, start)| *sum = *start);
-        }
+            sums[row] = *start;
+        });
         for (panel, right) in self.right.chunks(PANEL).enumerate() {
             let (left, _) = self.left.part(panel, self.first + first, M).as_chunks::<M>();
             let Some(left) = left.first() else { return };

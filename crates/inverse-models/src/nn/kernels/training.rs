@@ -1,5 +1,7 @@
 //! Forward and backward pass of a whole fully connected network in training mode.
 
+use std::cell::Cell;
+
 use rayon::prelude::*;
 
 use super::blocks::{Blocks, turn_block};
@@ -14,6 +16,13 @@ use crate::nn::layout::{LayerLayout, NormalizationLayout};
 /// last of a layer.
 const TASK: usize = 2;
 
+/// Blocks beside each other that one task of the backward pass takes on, for which it packs the weight once: all of a
+/// batch of 128.
+const BESIDE: usize = 3;
+
+/// Lines of a weight's gradient a task: so many times is what a chunk of the input holds read from the nearest cache.
+const LINES: usize = 24;
+
 /// What the forward pass of one hidden layer leaves for the backward pass.
 #[derive(Debug, Default)]
 struct LayerBuffers {
@@ -27,20 +36,29 @@ struct LayerBuffers {
     inverse_deviation: Vec<PanelRow>,
 }
 
-/// Buffers of one pass, reused from step to step. Lines are features, but for `input_rows` and `turned_rows`.
+/// What the forward pass of a network leaves for its backward pass, reused from step to step.
 #[derive(Debug, Default)]
 pub(crate) struct TrainingWorkspace {
+    /// Lines are rows.
     input_rows: Blocks,
     layers: Vec<LayerBuffers>,
-    /// What a layer reads, and what it writes.
-    value: Blocks,
-    next_value: Blocks,
-    gradient: Blocks,
-    next_gradient: Blocks,
-    /// The gradient that goes through a normalisation; before, the gradient of the output.
-    turned_rows: Blocks,
     /// Batch mean and unbiased variance of each normalised layer, in the order of the layout.
     pub(crate) statistics: Vec<f32>,
+}
+
+/// What only one pass needs, kept by its thread: the next network's pass finds it in the nearer caches.
+#[derive(Default)]
+struct PassBuffers {
+    /// What a layer reads, and what it writes; lines are features.
+    read: Blocks,
+    written: Blocks,
+    /// The gradient that goes through a normalisation; before, the gradient of the output. Lines are rows.
+    turned_rows: Blocks,
+}
+
+thread_local! {
+    /// Taken for a pass: while one waits for other threads, its own may take up another network's.
+    static BUFFERS: Cell<PassBuffers> = Cell::default();
 }
 
 /// A network in training mode: its layers and where their parameters lie in one flat vector.
@@ -54,25 +72,28 @@ pub(crate) struct TrainingPass<'a> {
 impl TrainingPass<'_> {
     /// The network's output, (rows, outputs), for x, (rows, inputs).
     pub(crate) fn forward(&self, x: &[f32], workspace: &mut TrainingWorkspace) -> Vec<f32> {
-        let TrainingWorkspace { input_rows, layers: kept, value, next_value: next, statistics, .. } =
-            workspace;
+        let TrainingWorkspace { input_rows, layers: kept, statistics } = workspace;
+        let mut buffers = BUFFERS.take();
+        let PassBuffers { read: value, written: next, .. } = &mut buffers;
         kept.resize_with(self.layers.len(), LayerBuffers::default);
         statistics.clear();
         input_rows.copy_rows(x, self.layers.first().map_or(0, |layer| layer.inputs));
         value.turn(input_rows);
-        for (index, (layer, buffers)) in self.layers.iter().zip(kept).enumerate() {
+        for (index, (layer, kept)) in self.layers.iter().zip(kept).enumerate() {
             next.reshape(value.rows(), layer.outputs);
             if index + 1 == self.layers.len() {
                 self.last(layer, value, next);
             } else if let Some(normalization) = &layer.normalization {
-                let moments = self.normalized(layer, normalization, value, buffers, next);
-                keep_statistics(&moments, buffers, layer.outputs, statistics);
+                let moments = self.normalized(layer, normalization, value, kept, next);
+                keep_statistics(&moments, kept, layer.outputs, statistics);
             } else {
-                self.hidden(layer, value, buffers, next);
+                self.hidden(layer, value, kept, next);
             }
             std::mem::swap(value, next);
         }
-        value.to_rows()
+        let output = value.to_rows();
+        BUFFERS.set(buffers);
+        output
     }
 
     /// The numbers of one chunk from a range of the parameters.
@@ -167,9 +188,9 @@ impl TrainingPass<'_> {
         wants_x: bool,
         of_parameters: &mut [f32],
     ) -> Option<Vec<f32>> {
-        let TrainingWorkspace {
-            input_rows, layers, gradient: given, next_gradient: next, turned_rows, ..
-        } = workspace;
+        let TrainingWorkspace { input_rows, layers, .. } = workspace;
+        let mut buffers = BUFFERS.take();
+        let PassBuffers { read: given, written: next, turned_rows } = &mut buffers;
         turned_rows.copy_rows(gradient, self.layers.last().map_or(0, |layer| layer.outputs));
         given.turn(turned_rows);
         for (index, layer) in self.layers.iter().enumerate().rev() {
@@ -185,13 +206,15 @@ impl TrainingPass<'_> {
                 next.reshape(given.rows(), layer.inputs);
                 self.pull_back(self.weight(layer), previous, given, (next, turned_rows))
             };
-            let ((), sums) = rayon::join(|| weight_gradient(layer, input, given, of_layer), of_previous);
+            let (sums, ()) = rayon::join(of_previous, || weight_gradient(layer, input, given, of_layer));
             if let Some((scale, shift)) = of_scale {
                 keep_scale_gradient(&sums, scale, shift);
             }
             std::mem::swap(given, next);
         }
-        wants_x.then(|| given.to_rows())
+        let of_x = wants_x.then(|| given.to_rows());
+        BUFFERS.set(buffers);
+        of_x
     }
 
     /// Pulls the gradient back through the weights and the previous layer's activation and normalisation; gives the
@@ -203,24 +226,20 @@ impl TrainingPass<'_> {
         gradient: &Blocks,
         (next, turned_rows): (&mut Blocks, &mut Blocks),
     ) -> Vec<ScaleGradient> {
-        let through = |(chunk, beside): (usize, usize), block: &mut [PanelRow]| {
-            weight.multiply_transposed(
-                chunk,
-                (gradient.over_features(beside), gradient.rows_of(beside)),
-                block,
-            );
-        };
         let normalization = previous.and_then(|(layout, _)| layout.normalization.as_ref());
         let shape = next.shape();
         let (Some((_, buffers)), Some(normalization)) = (previous, normalization) else {
-            next.par_blocks_mut().enumerate().with_max_len(TASK).for_each(|(index, block)| {
-                let place = shape.place(index);
-                through(place, block);
-                if let Some((_, buffers)) = previous {
-                    let features = shape.features_of(place.0);
-                    let derivative = &buffers.derivative.block(index)[..features];
-                    multiply_in_place(flat_mut(&mut block[..features]), flat(derivative));
-                }
+            next.par_chunks_mut().enumerate().with_max_len(1).for_each(|(chunk, next)| {
+                let features = shape.features_of(chunk);
+                next.par_chunks_mut(BESIDE * PANEL).enumerate().for_each(|(group, blocks)| {
+                    let beside = group * BESIDE;
+                    weight.multiply_transposed(chunk, (gradient, beside), blocks);
+                    let Some((_, buffers)) = previous else { return };
+                    for (block, beside) in blocks.chunks_exact_mut(PANEL).zip(beside..) {
+                        let derivative = &buffers.derivative.block(shape.index(chunk, beside))[..features];
+                        multiply_in_place(flat_mut(&mut block[..features]), flat(derivative));
+                    }
+                });
             });
             return Vec::new();
         };
@@ -228,11 +247,11 @@ impl TrainingPass<'_> {
         turned_rows.reshape(count, weight.inputs);
         let chunks = next.par_chunks_mut().zip(turned_rows.par_chunks_mut()).enumerate();
         let sums = chunks.map(|(chunk, (next, rows))| {
-            let blocks = next.chunks_exact_mut(PANEL).zip(rows.chunks_exact_mut(PANEL));
-            for (beside, (block, rows)) in blocks.enumerate() {
-                through((chunk, beside), block);
-                turn_block(block, shape.features_of(chunk), rows);
+            for (group, blocks) in next.chunks_mut(BESIDE * PANEL).enumerate() {
+                weight.multiply_transposed(chunk, (gradient, group * BESIDE), blocks);
             }
+            let blocks = next.chunks_exact(PANEL).zip(rows.chunks_exact_mut(PANEL));
+            blocks.for_each(|(block, rows)| turn_block(block, shape.features_of(chunk), rows));
             let own = &mut rows[..count];
             multiply_in_place(flat_mut(own), flat(&buffers.derivative.chunk(chunk)[..count]));
             let scale = PanelRow::filled(self.chunk_of(&normalization.scale, chunk));
@@ -257,9 +276,9 @@ fn weight_gradient(
     gradient: &Blocks,
     (of_weight, of_bias): (&mut [f32], &mut [f32]),
 ) {
-    let tiles = of_weight.par_chunks_mut(TILE * layer.inputs).zip(of_bias.par_chunks_mut(TILE));
-    tiles.enumerate().with_max_len(TASK).for_each(|(tile, (of_weight, of_bias))| {
-        let (chunk, first) = (tile * TILE / PANEL, tile * TILE % PANEL);
+    let lines = of_weight.par_chunks_mut(LINES * layer.inputs).zip(of_bias.par_chunks_mut(LINES));
+    lines.enumerate().with_max_len(1).for_each(|(index, (of_weight, of_bias))| {
+        let (chunk, first) = (index * LINES / PANEL, index * LINES % PANEL);
         let gradient = &gradient.chunk(chunk)[first..];
         if layer.normalization.is_some() {
             of_bias.fill(0.0);

@@ -1,14 +1,14 @@
 //! The weight of a layer in training, and its gradient, as they lie in the parameters.
 //!
 //! A step moves every weight, so nothing packed would outlive it: the products take each number of the weight by itself
-//! and a line of the batch beside it.
+//! and a line of the batch beside it. Only the backward pass packs, a square at a time: a column's numbers lie far apart.
 #![allow(clippy::inline_always, reason = "the vector unit holds only for what is inlined into its function")]
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::blocks::{Blocks, Terms};
 use super::panels::{PANEL, PanelRow, TILE};
-use super::product::{Pieces, add_terms, exact_rows, registers, store};
+use super::product::{Pieces, add_terms, each, exact_rows, registers, store};
 
 /// (outputs, inputs), row-major.
 #[derive(Debug, Clone, Copy)]
@@ -50,25 +50,25 @@ impl<'w> Weight<'w> {
 
     /// out = weightᵀ · right for the inputs of one chunk of 48: the backward pass.
     ///
-    /// * `right`: a line an output, of which `width` columns mean something
-    /// * `out`: a line an input
+    /// * `right`: lines are outputs; from block `beside` on
+    /// * `out`: a line an input, block after block
     #[inline(never)] // A profile shows it by its name.
     pub(super) fn multiply_transposed(
         self,
         chunk: usize,
-        (right, width): (Terms<'_>, usize),
+        (right, beside): (&Blocks, usize),
         out: &mut [PanelRow],
     ) {
-        Arch::new().dispatch(Backward { weight: self, first: chunk * PANEL, right, width, out });
+        Arch::new().dispatch(Backward { weight: self, first: chunk * PANEL, right, beside, out });
     }
 }
 
-/// The gradient of a tile of the weight's lines, gᵀ · input, and of the bias, Σ g.
+/// The gradient of lines of the weight, gᵀ · input, and of the bias, Σ g.
 ///
 /// * `gradient`: a line an output, 48 rows of each; the next 48 lie a block behind them
 /// * `input`: lines are rows
-/// * `of_weight`: (outputs of the tile, inputs)
-/// * `of_bias`: (outputs of the tile), where it is wanted
+/// * `of_weight`: (outputs, inputs), up to 48 outputs
+/// * `of_bias`: (outputs), where it is wanted
 #[inline(never)] // A profile shows it by its name.
 pub(super) fn write_gradient(
     gradient: &[PanelRow],
@@ -79,7 +79,9 @@ pub(super) fn write_gradient(
     // Not last: a call at a function's end takes its place, and a profile would not show it.
     Arch::new().dispatch(Gradient { given: gradient, input, chunk: 0, of_weight });
     if let Some(of_bias) = of_bias {
-        of_bias.copy_from_slice(&line_sums(gradient, input.rows())[..of_bias.len()]);
+        for (of_bias, first) in of_bias.chunks_mut(TILE).zip((0..).step_by(TILE)) {
+            of_bias.copy_from_slice(&line_sums(&gradient[first..], input.rows())[..of_bias.len()]);
+        }
     }
 }
 
@@ -131,19 +133,18 @@ impl Pieces for Gradient<'_> {
             let Some(left) = left.first() else { return };
             add_terms!(simd, sums, right, column, |row, term| left[row].0[term]);
         }
-        // Loops of a length that the compiler knows keep the sums in registers.
-        for (row, sums) in sums.iter().enumerate() {
+        each!(row < M, |row| {
             let start = (first + row) * inputs + self.chunk * PANEL;
             let mut line = &mut self.of_weight[start + column..start + width];
-            for sum in sums {
+            each!(register < V, |register| {
                 let own;
                 (own, line) = line.split_at_mut(line.len().min(size_of::<S::f32s>() / size_of::<f32>()));
                 match S::as_mut_simd_f32s(own).0.first_mut() {
-                    Some(own) => *own = *sum,
-                    None => simd.partial_store_f32s(own, *sum),
+                    Some(own) => *own = sums[row][register],
+                    None => simd.partial_store_f32s(own, sums[row][register]),
                 }
-            }
-        }
+            });
+        });
     }
 }
 
@@ -172,9 +173,10 @@ impl Pieces for Forward<'_> {
         let inputs = self.weight.inputs;
         let start = &self.start[first..first + M];
         let mut sums = [[simd.splat_f32s(0.0); V]; M];
-        for (sums, start) in sums.iter_mut().zip(start) {
-            *sums = [simd.splat_f32s(*start); V];
-        }
+        each!(row < M, |row| {
+            let start = simd.splat_f32s(start[row]);
+            each!(register < V, |register| sums[row][register] = start);
+        });
         let mut lines: [&[f32]; M] = [&[]; M];
         let own = self.weight.values[first * inputs..(first + M) * inputs].chunks_exact(inputs);
         lines.iter_mut().zip(own).for_each(|(line, own)| *line = own);
@@ -199,8 +201,9 @@ struct Backward<'a> {
     weight: Weight<'a>,
     /// The first input.
     first: usize,
-    right: Terms<'a>,
-    width: usize,
+    right: &'a Blocks,
+    /// Of the right factor's blocks, the first.
+    beside: usize,
     out: &'a mut [PanelRow],
 }
 
@@ -209,50 +212,47 @@ impl WithSimd for Backward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let mut product = self;
-        let count = product.out.len().min(product.weight.inputs - product.first);
-        exact_rows(simd, count, product.width, &mut product);
+        let inputs = self.weight.inputs;
+        let count = PANEL.min(inputs - self.first);
+        // A square of the weight and of each block stay in the nearest cache; sums wait in `out` for their next terms.
+        let mut packed = [PanelRow::ZERO; PANEL];
+        for segment in 0..self.right.features().div_ceil(PANEL) {
+            let terms = self.right.features_of(segment);
+            let lines = self.weight.values[segment * PANEL * inputs..].chunks(inputs);
+            for (packed, line) in packed.iter_mut().zip(lines).take(terms) {
+                *packed = PanelRow::filled(&line[self.first..self.first + count]);
+            }
+            for (out, beside) in self.out.chunks_mut(PANEL).zip(self.beside..) {
+                let right = &self.right.block(self.right.shape().index(segment, beside))[..terms];
+                let mut part = Part { left: &packed, right, is_first: segment == 0, out };
+                exact_rows(simd, count, self.right.rows_of(beside), &mut part);
+            }
+        }
     }
 }
 
-impl Pieces for Backward<'_> {
+/// out = out + leftᵀ · right for up to 48 terms, or leftᵀ · right where they are the first.
+struct Part<'a> {
+    left: &'a [PanelRow; PANEL],
+    right: &'a [PanelRow],
+    is_first: bool,
+    out: &'a mut [PanelRow],
+}
+
+impl Pieces for Part<'_> {
     #[inline(always)]
     fn piece<S: Simd, const M: usize, const V: usize>(&mut self, simd: S, first: usize, column: usize) {
-        let inputs = self.weight.inputs;
+        let out = &mut self.out[first..first + M];
         let mut sums = [[simd.splat_f32s(0.0); V]; M];
-        for (segment, right) in self.right.segments().enumerate() {
-            let values = &self.weight.values[segment * PANEL * inputs + self.first + first..];
-            add_terms!(simd, sums, right, column, |row, term| {
-                if row == 0 {
-                    fetch_ahead(values, (term + AHEAD) * inputs);
-                }
-                values[term * inputs..][..M][row]
+        if !self.is_first {
+            each!(row < M, |row| {
+                let Some(own) = registers::<S, V>(&out[row], column) else { return };
+                sums[row] = *own;
             });
         }
-        store::<S, M, V>(&sums, column, &mut self.out[first..first + M]);
+        add_terms!(simd, sums, self.right, column, |row, term| self.left[term].0[first..][..M][row]);
+        store::<S, M, V>(&sums, column, out);
     }
-}
-
-/// Lines of the weight ahead, each worth 24 multiply-adds of whole registers: some hundred cycles to answer in.
-const AHEAD: usize = 16;
-
-/// Asks for the line of the cache that holds a number: a column of the weight meets another one in each term, which
-/// the processor does not foresee by itself.
-#[inline(always)]
-fn fetch_ahead(values: &[f32], index: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(value) = values.get(index) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        #[allow(
-            unsafe_code,
-            reason = "a prefetch reads and writes nothing, and the address is a reference's"
-        )]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, index);
 }
 
 #[cfg(test)]

@@ -104,33 +104,39 @@ impl Case {
     }
 
     fn check_backward(&self, dispatch: Dispatch<'_>) {
-        let (_, gradient) = blocks(&self.gradient, self.outputs);
-        self.each_block(self.inputs, |chunk, beside| {
-            let (right, width) = (gradient.over_features(beside), gradient.rows_of(beside));
-            let (weight, first, mut out) = (self.weight(), chunk * PANEL, [PanelRow::ZERO; PANEL]);
-            dispatch(Product::Backward(Backward { weight, first, right, width, out: &mut out }));
-            for (input, sums) in (first..self.inputs).zip(&out) {
-                let rows = self.gradient.chunks(self.outputs).skip(beside * PANEL);
-                for (sum, gradient) in sums.0.iter().zip(rows) {
-                    let weight = self.weight.iter().skip(input).step_by(self.inputs);
-                    assert_eq!(*sum, in_order(0.0, weight.copied().zip(gradient.iter().copied())));
+        let (_, right) = blocks(&self.gradient, self.outputs);
+        let each = self.rows.div_ceil(PANEL);
+        // From each block on, up to the last one.
+        for (first, beside) in
+            (0..self.inputs).step_by(PANEL).flat_map(|first| (0..each).map(move |b| (first, b)))
+        {
+            let mut out = vec![PanelRow::ZERO; (each - beside) * PANEL];
+            let (weight, right) = (self.weight(), &right);
+            dispatch(Product::Backward(Backward { weight, first, right, beside, out: &mut out }));
+            for (out, rows) in out.chunks(PANEL).zip(self.gradient.chunks(PANEL * self.outputs).skip(beside))
+            {
+                for (input, sums) in (first..self.inputs).zip(out) {
+                    for (sum, gradient) in sums.0.iter().zip(rows.chunks(self.outputs)) {
+                        let weight = self.weight.iter().skip(input).step_by(self.inputs);
+                        assert_eq!(*sum, in_order(0.0, weight.copied().zip(gradient.iter().copied())));
+                    }
                 }
             }
-        });
+        }
     }
 
     fn check_gradient(&self, dispatch: Dispatch<'_>) {
         let ((input, _), (_, gradient)) =
             (blocks(&self.x, self.inputs), blocks(&self.gradient, self.outputs));
-        for start in (0..self.outputs).step_by(TILE) {
+        for start in (0..self.outputs).step_by(3 * TILE) {
             let gradient = &gradient.chunk(start / PANEL)[start % PANEL..];
-            let mut of_weight = vec![f32::NAN; TILE.min(self.outputs - start) * self.inputs];
+            let mut of_weight = vec![f32::NAN; (3 * TILE).min(self.outputs - start) * self.inputs];
             let product = Gradient { given: gradient, input: &input, chunk: 0, of_weight: &mut of_weight };
             dispatch(Product::Gradient(product));
-            let sums = line_sums(gradient, self.rows);
             for (line, of_weight) in of_weight.chunks(self.inputs).enumerate() {
                 let own = || self.gradient.iter().skip(start + line).step_by(self.outputs).copied();
-                assert_eq!(sums[line], own().fold(0.0, |sum, value| sum + value));
+                let sum = line_sums(&gradient[line / TILE * TILE..], self.rows)[line % TILE];
+                assert_eq!(sum, own().fold(0.0, |sum, value| sum + value));
                 for (input, value) in of_weight.iter().enumerate() {
                     let x = self.x.iter().skip(input).step_by(self.inputs);
                     assert_eq!(*value, in_order(0.0, own().zip(x.copied())));
