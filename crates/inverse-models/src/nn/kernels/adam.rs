@@ -2,21 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::vector_unit::vectorized;
+use super::vector_unit::{flush, vectorized};
 use crate::nn::optimizer::AdamStep;
 
 /// Values a parallel block: large enough that starting a task costs nothing beside it.
 const BLOCK: usize = 1 << 15;
-
-/// A number too small for full precision becomes 0; NaN stays.
-///
-/// The moments of a unit that ReLU has switched off shrink by a constant factor a step. Once they are subnormal, every
-/// operation on them is tens of times slower, and they move no parameter. L2 does the same to that unit's weights.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "part of a loop that must become vector code")]
-fn flush(value: f32) -> f32 {
-    if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
-}
 
 /// Updates parameters and moments in place; each value depends on its own index alone.
 pub(crate) fn adam_step(
@@ -60,6 +50,8 @@ fn update_values(
 ) {
     let rate = step.learning_rate * step.first_correction;
     let values = parameters.iter_mut().zip(gradient).zip(first.iter_mut().zip(second));
+    // The moments of a unit that ReLU has switched off shrink by a constant factor a step until they would be subnormal;
+    // L2 does the same to that unit's weights.
     for ((parameter, &gradient), (first, second)) in values {
         // Selected so that NaN stays NaN: a diverged training must not look healthy.
         let capped = if gradient > step.limit { step.limit } else { gradient };

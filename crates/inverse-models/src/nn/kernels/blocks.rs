@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use super::panels::{PANEL, PanelRow, SQUARE, copy_panel, turn_square};
+use super::panels::{PANEL, PanelRow, SQUARE, copy_panel, flat_mut, turn_square};
 
 /// The lines of a right factor, a term's each; 48 of them lie together.
 #[derive(Clone, Copy)]
@@ -154,6 +154,12 @@ impl Blocks {
         self.par_chunks_mut()
             .enumerate()
             .for_each(|(chunk, lines)| copy_panel(values, columns, chunk, lines));
+    }
+
+    /// All numbers, those that mean nothing among them.
+    pub(super) fn numbers_mut(&mut self) -> &mut [f32] {
+        let lines = self.shape.lines();
+        flat_mut(&mut self.values[..lines])
     }
 
     /// Becomes a matrix whose lines are features of one whose lines are rows.

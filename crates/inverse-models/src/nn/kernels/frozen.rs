@@ -20,6 +20,9 @@ const BLOCKS_PER_THREAD: usize = 2;
 const WORTH_SHARING: usize = 1 << 21;
 const WORTH_WAKING: usize = 1 << 24;
 
+/// Rows that take about as long as a single one where the weights come from memory, or from a cache that cores share.
+const MEMORY_BOUND_ROWS: usize = 24;
+
 /// Buffers of one thread, kept from block to block.
 #[derive(Default)]
 pub(super) struct Scratch {
@@ -142,7 +145,11 @@ pub(super) fn widths(layers: &[FrozenLayer]) -> (usize, usize) {
 fn is_worth_sharing(layers: &[FrozenLayer], rows: usize) -> bool {
     let weights: usize = layers.iter().map(|layer| layer.weight.len()).sum();
     // A thread of the pool is at work within a pass that others have been woken for already.
-    let least = if rayon::current_thread_index().is_some() { WORTH_SHARING } else { WORTH_WAKING };
+    let (rows, least) = if rayon::current_thread_index().is_some() {
+        (rows, WORTH_SHARING)
+    } else {
+        (rows.max(MEMORY_BOUND_ROWS), WORTH_WAKING)
+    };
     rayon::current_num_threads() > 1 && rows.saturating_mul(weights) >= least
 }
 
@@ -183,7 +190,8 @@ pub(crate) fn predict(layers: &[FrozenLayer], activation: Activation, x: &[f32])
         // Too few rows to share: the panels are. The buffers are not the thread's, which may take up other work
         // while it waits for them.
         let mut scratch = Scratch::default();
-        scratch.predict(layers, activation, x, true);
+        // All layers are one of the pool's tasks: each alone would be handed over, and a thread woken, anew.
+        rayon::scope(|_| scratch.predict(layers, activation, x, true));
         return scratch.current.to_rows();
     }
     let mut y = vec![0.0; rows * outputs];

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::blocks::{Blocks, turn_block};
 use super::normalization::{Moments, ScaleGradient, normalize, pull_back};
-use super::panels::{PANEL, PanelRow, TILE, flat, flat_mut};
-use super::vector_unit::multiply_in_place;
+use super::panels::{PANEL, PanelRow, flat, flat_mut};
+use super::vector_unit::{flush_in_place, multiply_in_place};
 use super::weight::{Weight, write_gradient};
 use crate::nn::Activation;
 use crate::nn::layout::{LayerLayout, NormalizationLayout};
@@ -192,6 +192,7 @@ impl TrainingPass<'_> {
         let mut buffers = BUFFERS.take();
         let PassBuffers { read: given, written: next, turned_rows } = &mut buffers;
         turned_rows.copy_rows(gradient, self.layers.last().map_or(0, |layer| layer.outputs));
+        flush_in_place(turned_rows.numbers_mut());
         given.turn(turned_rows);
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let (before, _) = layers.split_at(index);

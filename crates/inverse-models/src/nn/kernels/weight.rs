@@ -135,14 +135,11 @@ impl Pieces for Gradient<'_> {
         }
         each!(row < M, |row| {
             let start = (first + row) * inputs + self.chunk * PANEL;
-            let mut line = &mut self.of_weight[start + column..start + width];
-            each!(register < V, |register| {
-                let own;
-                (own, line) = line.split_at_mut(line.len().min(size_of::<S::f32s>() / size_of::<f32>()));
-                match S::as_mut_simd_f32s(own).0.first_mut() {
-                    Some(own) => *own = sums[row][register],
-                    None => simd.partial_store_f32s(own, sums[row][register]),
-                }
+            let line = &mut self.of_weight[start + column..start + width];
+            let (whole, rest) = S::as_mut_simd_f32s(line);
+            each!(register < V, |register| match whole.get_mut(register) {
+                Some(own) => *own = sums[row][register],
+                None => simd.partial_store_f32s(rest, sums[row][register]),
             });
         });
     }
