@@ -138,6 +138,19 @@ mod tests {
     }
 
     #[test]
+    fn gradients_hold_no_subnormal_number_and_nan_stays() {
+        let smallest = f32::MIN_POSITIVE;
+        let mut values = [smallest / 2.0, -smallest / 2.0, smallest, -1.0, f32::NAN];
+        flush_in_place(&mut values);
+        assert_eq!(values[..4], [0.0, 0.0, smallest, -1.0]);
+        assert!(values[4].is_nan());
+        let mut values = [smallest, smallest, 1e-30, f32::NAN];
+        multiply_in_place(&mut values, &[0.5, 2.0, -1e-10, 0.0]);
+        assert_eq!(values[..3], [0.0, 2.0 * smallest, 0.0]);
+        assert!(values[3].is_nan());
+    }
+
+    #[test]
     fn exponentials_are_accurate() {
         for step in -7000..7000 {
             let x = f64::from(step) / 10.0 + 0.013;
