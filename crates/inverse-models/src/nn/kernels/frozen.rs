@@ -175,7 +175,7 @@ fn in_blocks(
         let first = index * block;
         SCRATCH.with_borrow_mut(|scratch| pass(scratch, out, first..rows.min(first + block)));
     };
-    if is_worth_sharing(layers, rows) {
+    if rows > block && is_worth_sharing(layers, rows) {
         out.par_chunks_mut(block * columns).enumerate().for_each(run);
     } else {
         out.chunks_mut(block * columns).enumerate().for_each(run);

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::blocks::{Blocks, turn_block};
 use super::normalization::{Moments, ScaleGradient, normalize, pull_back};
-use super::panels::{PANEL, PanelRow, flat, flat_mut};
+use super::panels::{PANEL, PanelRow, TILE, flat, flat_mut};
 use super::vector_unit::{flush_in_place, multiply_in_place};
 use super::weight::{Weight, write_gradient};
 use crate::nn::Activation;
@@ -20,8 +20,10 @@ const TASK: usize = 2;
 /// batch of 128.
 const BESIDE: usize = 3;
 
-/// Lines of a weight's gradient a task: so many times is what a chunk of the input holds read from the nearest cache.
-const LINES: usize = 24;
+/// Lines of a weight's gradient a task, part of a chunk: three tiles read what a chunk of the input holds, and but for the
+/// first find it in the nearest cache.
+const LINES: usize = 3 * TILE;
+const _: () = assert!(PANEL.is_multiple_of(LINES));
 
 /// What the forward pass of one hidden layer leaves for the backward pass.
 #[derive(Debug, Default)]
