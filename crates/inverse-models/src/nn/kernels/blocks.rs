@@ -1,9 +1,9 @@
 //! A batch in training: blocks of 48 features by 48 rows.
 //!
 //! The vector unit works on numbers that lie together. In the forward and the backward pass those are one feature's
-//! numbers of many rows, in the gradient of the weights one row's numbers of many features; then each of the three
-//! products reads the weights, or writes their gradient, as they lie. So a step turns activations, block by block in
-//! the nearest cache, where it would else pack all weights twice, which come from memory and are several times as many.
+//! numbers of many rows, in the gradient of the weights one row's numbers of many features; then the products read the
+//! weights, or write their gradient, as they lie, but for squares that the backward pass packs. So a step turns
+//! activations, block by block in the nearest cache, where it would else write packed copies of all weights to memory.
 #![allow(clippy::inline_always, reason = "the vector unit holds only for what is inlined into its function")]
 
 use rayon::prelude::*;

@@ -12,7 +12,8 @@ use super::panels::{PANEL, PanelMatrix, PanelRow, TILE};
 /// Does something for each row of sums, or for each register of a row, up to the count.
 ///
 /// A macro that writes each of them out: where a loop's index is no constant when the compiler decides what lies in
-/// registers, the sums lie in memory.
+/// registers, the sums start, or end, in memory. Not for the terms, whose loops it unrolls in time: written out, they
+/// run out of registers.
 macro_rules! each {
     (row < $count:ident, |$index:ident| $body:expr) => { each!($count, $index, $body, 0 1 2 3 4 5 6 7) };
     (register < $count:ident, |$index:ident| $body:expr) => { each!($count, $index, $body, 0 1 2) };

@@ -336,3 +336,31 @@ fn keep_statistics(
         statistics.truncate(start + columns);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::MlpSettings;
+    use crate::nn::layout::Layout;
+
+    #[test]
+    fn a_gradient_of_subnormal_numbers_is_none() {
+        let settings = MlpSettings {
+            inputs: 3,
+            hidden: vec![5],
+            outputs: 2,
+            activation: Activation::Relu,
+            batch_norm: false,
+        };
+        let Layout { layers, parameter_count, .. } = Layout::new(&settings);
+        let parameters = vec![1.0; parameter_count];
+        let pass = TrainingPass { layers: &layers, activation: settings.activation, parameters: &parameters };
+        let mut workspace = TrainingWorkspace::default();
+        // Each hidden value is 4: products with them, and sums over two rows, would be normal numbers.
+        pass.forward(&[1.0; 6], &mut workspace);
+        let mut of_parameters = vec![f32::NAN; parameter_count];
+        let of_x = pass.backward(&[f32::MIN_POSITIVE / 2.0; 4], &mut workspace, true, &mut of_parameters);
+        assert_eq!(of_parameters, vec![0.0; parameter_count]);
+        assert_eq!(of_x, Some(vec![0.0; 6]));
+    }
+}
