@@ -49,7 +49,7 @@ def main():
             old, new = of[arguments.old][index], of[arguments.new][index]
             before, after = statistics.median(old), statistics.median(new)
             least = min(old) / min(new)
-            print(f"| {task}, {method} | {what} | {1e3 * before:.3g} | {1e3 * after:.3g} | {before / after:.2f} | {least:.2f} |", flush=True)
+            print(f"| {task}, {method} | {what} | {1e3 * before:.4g} | {1e3 * after:.4g} | {before / after:.2f} | {least:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
